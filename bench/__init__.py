@@ -1,0 +1,1 @@
+"""Benchmarks: every operation against what people run today; each answer is checked first."""

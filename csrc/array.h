@@ -1,0 +1,107 @@
+// Strided arrays of floating-point numbers as the core sees them: a pointer, a dtype, a shape and
+// strides in bytes. Knows nothing of Python, torch or CUDA.
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+namespace vl4pose {
+
+enum class DType : std::uint8_t { float16, bfloat16, float32, float64, int32, uint8 };
+
+constexpr std::int64_t size_of(DType dtype) {
+  switch (dtype) {
+    case DType::float16:
+    case DType::bfloat16:
+      return 2;
+    case DType::float32:
+    case DType::int32:
+      return 4;
+    case DType::float64:
+      return 8;
+    case DType::uint8:
+      return 1;
+  }
+  return 0;
+}
+
+// Half precision widened without the F16C instructions, exactly and without a branch, so that a
+// loop over it vectorises; subnormals go through an integer conversion because a process may have
+// asked its CPU to flush subnormal operands to zero.
+inline float widen_float16(std::uint16_t half) {
+  const std::uint32_t magnitude = half & 0x7fffu;
+  const float subnormal = static_cast<float>(static_cast<std::int32_t>(magnitude)) * 0x1p-24f;
+  const std::uint32_t normal = (magnitude << 13) + ((127u - 15u) << 23);
+  const std::uint32_t special = (magnitude << 13) + ((255u - 31u) << 23);
+  const std::uint32_t finite =
+      magnitude < 0x0400u ? std::bit_cast<std::uint32_t>(subnormal) : normal;
+  const std::uint32_t bits = magnitude < 0x7c00u ? finite : special;
+  return std::bit_cast<float>(bits | (static_cast<std::uint32_t>(half & 0x8000u) << 16));
+}
+
+inline float widen_bfloat16(std::uint16_t half) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(half) << 16);
+}
+
+template <class T>
+T read(const std::byte* address) {
+  T value;
+  std::memcpy(&value, address, sizeof value);  // arrays may be unaligned
+  return value;
+}
+
+// The floating-point number at `address`, widened to double.
+inline double read_floating(const std::byte* address, DType dtype) {
+  switch (dtype) {
+    case DType::float16:
+      return widen_float16(read<std::uint16_t>(address));
+    case DType::bfloat16:
+      return widen_bfloat16(read<std::uint16_t>(address));
+    case DType::float32:
+      return read<float>(address);
+    default:
+      return read<double>(address);
+  }
+}
+
+template <int N>
+struct View {
+  const std::byte* data = nullptr;
+  DType dtype = DType::float32;
+  std::array<std::int64_t, N> shape{};
+  std::array<std::int64_t, N> strides{};  // in bytes; may be zero or negative
+
+  template <class... Index>
+  const std::byte* at(Index... index) const {
+    static_assert(sizeof...(Index) == N);
+    const std::array<std::int64_t, N> i{index...};
+    const std::byte* address = data;
+    for (int axis = 0; axis < N; ++axis) address += i[axis] * strides[axis];
+    return address;
+  }
+  template <class... Index>
+  double operator()(Index... index) const {
+    return read_floating(at(index...), dtype);
+  }
+};
+
+// One heatmap: H rows of W contiguous values each.
+template <class T>
+struct Map {
+  const T* data;
+  std::int64_t row_stride;  // in elements
+  std::int64_t H, W;
+
+  const T* row(std::int64_t y) const { return data + y * row_stride; }
+  T operator()(std::int64_t y, std::int64_t x) const { return row(y)[x]; }
+};
+
+// Map (b, j) of heatmaps (B, J, H, W) as values of T: in place when it already is rows of T,
+// otherwise widened or gathered into `scratch` (H * W values).
+template <class T>
+Map<T> load_map(const View<4>& heatmaps, std::int64_t b, std::int64_t j, T* scratch);
+
+}  // namespace vl4pose

@@ -1,0 +1,119 @@
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "decode.h"
+
+namespace vl4pose {
+namespace {
+
+template <class T>
+Offset quarter(const Map<T>& map, std::int64_t x, std::int64_t y) {
+  const auto step = [](T after, T before) {
+    return 0.25 * (static_cast<int>(after > before) - static_cast<int>(after < before));
+  };
+  Offset offset;
+  if (x > 0 && x + 1 < map.W) offset.x = step(map(y, x + 1), map(y, x - 1));
+  if (y > 0 && y + 1 < map.H) offset.y = step(map(y + 1, x), map(y - 1, x));
+  return offset;
+}
+
+template <class T>
+Offset centroid(const Map<T>& map, std::int64_t x, std::int64_t y) {
+  constexpr std::int64_t reach = 2;
+  double sum = 0.0, sum_x = 0.0, sum_y = 0.0;
+  for (std::int64_t dy = -std::min(reach, y); dy <= std::min(reach, map.H - 1 - y); ++dy) {
+    for (std::int64_t dx = -std::min(reach, x); dx <= std::min(reach, map.W - 1 - x); ++dx) {
+      const double weight = std::max<double>(map(y + dy, x + dx), 0.0);
+      sum += weight;
+      sum_x += weight * static_cast<double>(dx);
+      sum_y += weight * static_cast<double>(dy);
+    }
+  }
+  return sum > 0.0 ? Offset{sum_x / sum, sum_y / sum} : Offset{};
+}
+
+constexpr std::int64_t kBlurReach = 5;  // 11 pixels
+constexpr std::int64_t kStencil = 2;    // the derivatives look two pixels away
+
+// exp(-i^2 / (2 sigma^2)) with sigma = 2, what OpenCV takes for 11 pixels, normalised.
+const std::array<double, 2 * kBlurReach + 1>& blur_kernel() {
+  static const auto kernel = [] {
+    std::array<double, 2 * kBlurReach + 1> values{};
+    double sum = 0.0;
+    for (std::int64_t i = -kBlurReach; i <= kBlurReach; ++i) {
+      sum += values[i + kBlurReach] = std::exp(-static_cast<double>(i * i) / 8.0);
+    }
+    for (double& value : values) value /= sum;
+    return values;
+  }();
+  return kernel;
+}
+
+template <class T>
+Offset dark(const Map<T>& map, std::int64_t x, std::int64_t y) {
+  if (x < kStencil || x >= map.W - kStencil || y < kStencil || y >= map.H - kStencil) return {};
+  constexpr std::int64_t size = 2 * kStencil + 1;
+  const auto& kernel = blur_kernel();
+  // The logarithm of the blurred map in the 5 x 5 pixels around; outside the map there are zeros.
+  std::array<std::array<double, size>, size> log_map{};
+  std::array<double, size> blurred_row{};
+  std::array<std::array<double, size>, size> blurred{};
+  for (std::int64_t v = y - kStencil - kBlurReach; v <= y + kStencil + kBlurReach; ++v) {
+    if (v < 0 || v >= map.H) continue;
+    for (std::int64_t i = 0; i < size; ++i) {
+      blurred_row[i] = 0.0;
+      for (std::int64_t k = -kBlurReach; k <= kBlurReach; ++k) {
+        const std::int64_t u = x - kStencil + i + k;
+        if (u >= 0 && u < map.W) blurred_row[i] += kernel[k + kBlurReach] * double{map(v, u)};
+      }
+    }
+    for (std::int64_t i = 0; i < size; ++i) {
+      const std::int64_t k = v - (y - kStencil + i);
+      if (k < -kBlurReach || k > kBlurReach) continue;
+      for (std::int64_t c = 0; c < size; ++c) {
+        blurred[i][c] += kernel[k + kBlurReach] * blurred_row[c];
+      }
+    }
+  }
+  for (std::int64_t i = 0; i < size; ++i) {
+    for (std::int64_t c = 0; c < size; ++c) {
+      log_map[i][c] = std::log(std::max(blurred[i][c], 1e-10));
+    }
+  }
+  const auto at = [&](std::int64_t dy, std::int64_t dx) {
+    return log_map[kStencil + dy][kStencil + dx];
+  };
+  const double gx = 0.5 * (at(0, 1) - at(0, -1));
+  const double gy = 0.5 * (at(1, 0) - at(-1, 0));
+  const double hxx = 0.25 * (at(0, 2) - 2.0 * at(0, 0) + at(0, -2));
+  const double hyy = 0.25 * (at(2, 0) - 2.0 * at(0, 0) + at(-2, 0));
+  const double hxy = 0.25 * (at(1, 1) - at(-1, 1) - at(1, -1) + at(-1, -1));
+  const double determinant = hxx * hyy - hxy * hxy;
+  if (determinant == 0.0) return {};
+  const Offset step{-(hyy * gx - hxy * gy) / determinant, -(hxx * gy - hxy * gx) / determinant};
+  const bool is_short = step.x * step.x + step.y * step.y <= 1.0;  // false for NaN as well
+  return is_short ? step : Offset{};
+}
+
+}  // namespace
+
+template <class T>
+Offset subpixel_offset(const Map<T>& map, std::int64_t x, std::int64_t y, Subpixel subpixel) {
+  switch (subpixel) {
+    case Subpixel::none:
+      return {};
+    case Subpixel::quarter:
+      return quarter(map, x, y);
+    case Subpixel::centroid:
+      return centroid(map, x, y);
+    case Subpixel::dark:
+      return dark(map, x, y);
+  }
+  return {};
+}
+
+template Offset subpixel_offset(const Map<float>&, std::int64_t, std::int64_t, Subpixel);
+template Offset subpixel_offset(const Map<double>&, std::int64_t, std::int64_t, Subpixel);
+
+}  // namespace vl4pose

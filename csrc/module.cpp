@@ -1,0 +1,170 @@
+// The Python module vl4pose._core: arrays in, one call per operation, the GIL released. Arguments
+// have been checked, and outputs allocated, by the Python layer.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <map>
+#include <string>
+
+#include "log_likelihood.h"
+#include "offset_log_likelihood.h"
+#include "python_array.h"
+#include "score.h"
+#include "weights.h"
+
+namespace vl4pose::python {
+namespace {
+
+ScoreOptions make_options(std::int64_t num_peaks, std::int64_t min_distance,
+                          std::optional<double> threshold_abs, std::optional<double> threshold_rel,
+                          std::int64_t exclude_border, double temperature,
+                          const std::string& method, const std::string& objective,
+                          const std::string& subpixel) {
+  static const std::map<std::string, Method> methods{{"expected", Method::expected},
+                                                     {"max", Method::max},
+                                                     {"marginal", Method::marginal},
+                                                     {"sum", Method::sum}};
+  static const std::map<std::string, Objective> objectives{{"map", Objective::map},
+                                                           {"eq6", Objective::eq6}};
+  static const std::map<std::string, Subpixel> subpixels{{"none", Subpixel::none},
+                                                         {"quarter", Subpixel::quarter},
+                                                         {"centroid", Subpixel::centroid},
+                                                         {"dark", Subpixel::dark}};
+  return {{num_peaks, min_distance, threshold_abs, threshold_rel, exclude_border},
+          temperature,
+          methods.at(method),
+          objectives.at(objective),
+          subpixels.at(subpixel)};
+}
+
+// The memory of output `name`, or null when it was not asked for.
+template <class T>
+T* output(const py::dict& outputs, const char* name, std::int64_t n) {
+  PyObject* array = PyDict_GetItemString(outputs.ptr(), name);
+  return array ? as_array(array).contiguous<T>(n) : nullptr;
+}
+
+template <class T>
+void run_score(const ScoreInputs& inputs, const ScoreOptions& options, const py::dict& outputs,
+               int num_threads) {
+  const std::int64_t B = inputs.heatmaps.shape[0], BJ = B * inputs.heatmaps.shape[1];
+  const std::int64_t K = options.peaks.num_peaks, L = inputs.params.shape[1];
+  ScoreOutputs<T> to;
+  to.xy = output<T>(outputs, "xy", BJ * K * 2);
+  to.values = output<T>(outputs, "values", BJ * K);
+  to.count = output<std::int32_t>(outputs, "count", BJ);
+  to.entropy = output<T>(outputs, "entropy", BJ);
+  to.entropy_sum = output<T>(outputs, "entropy_sum", B);
+  to.keypoints = output<T>(outputs, "keypoints", BJ * 2);
+  to.confidence = output<T>(outputs, "confidence", BJ);
+  to.score = output<T>(outputs, "score", B);
+  to.per_link = output<T>(outputs, "per_link", B * L);
+  to.posterior = output<T>(outputs, "posterior", BJ * K);
+  to.refined_keypoints = output<T>(outputs, "refined_keypoints", BJ * 2);
+  to.peak_index = output<std::int32_t>(outputs, "peak_index", BJ);
+  to.changed = output<std::uint8_t>(outputs, "changed", BJ);
+  to.log_prob = output<T>(outputs, "log_prob", B);
+  to.status = output<std::uint8_t>(outputs, "status", B);
+  const py::gil_scoped_release release;
+  score(inputs, options, to, num_threads);
+}
+
+void bind_score(const py::object& heatmaps, const py::object& params, const Tree* tree,
+                const ScoreOptions& options, const py::dict& outputs, int num_threads) {
+  const Array maps = as_array(heatmaps);
+  ScoreInputs inputs{maps.view<4>(), {}, tree};
+  Array links;
+  if (!params.is_none()) {
+    links = as_array(params);
+    inputs.params = links.view<3>(inputs.heatmaps.shape[0]);
+  }
+  const auto run = maps.dtype == DType::float64 ? run_score<double> : run_score<float>;
+  run(inputs, options, outputs, num_threads);
+}
+
+void bind_peak_weights(const py::object& values, const py::object& count, double temperature,
+                       const py::object& weights, int num_threads) {
+  const Array value_array = as_array(values), weight_array = as_array(weights);
+  const View<3> view = value_array.view<3>();
+  Array count_array;
+  View<2> counts;
+  if (!count.is_none()) counts = (count_array = as_array(count)).view<2>();
+  const std::int64_t n = view.shape[0] * view.shape[1] * view.shape[2];
+  const auto run = [&]<class T>(T* to) {
+    const py::gil_scoped_release release;
+    peak_weights(view, counts, temperature, to, num_threads);
+  };
+  value_array.dtype == DType::float64 ? run(weight_array.contiguous<double>(n))
+                                      : run(weight_array.contiguous<float>(n));
+}
+
+// Calls compute(total, per_link) with one output given and the other null, by its rank.
+template <class Compute>
+void with_link_output(const View<3>& keypoints, const Tree& tree, const py::object& result,
+                      bool per_link, const Compute& compute) {
+  const std::int64_t n = keypoints.shape[0] * (per_link ? tree.num_links() : 1);
+  const Array array = as_array(result);
+  const auto run = [&]<class T>(T* to) {
+    const py::gil_scoped_release release;
+    per_link ? compute(static_cast<T*>(nullptr), to) : compute(to, static_cast<T*>(nullptr));
+  };
+  keypoints.dtype == DType::float64 ? run(array.contiguous<double>(n))
+                                    : run(array.contiguous<float>(n));
+}
+
+void bind_pose_log_likelihood(const py::object& keypoints, const py::object& params,
+                              const py::object& visible, const Tree& tree, const py::object& result,
+                              bool per_link, int num_threads) {
+  const Array points = as_array(keypoints), links = as_array(params);
+  const Array mask = visible.is_none() ? Array{} : as_array(visible);
+  const View<3> point_view = points.view<3>(), link_view = links.view<3>(point_view.shape[0]);
+  const View<2> mask_view = mask.data ? mask.view<2>() : View<2>{};
+  with_link_output(point_view, tree, result, per_link, [&](auto* total, auto* of_link) {
+    pose_log_likelihood(point_view, link_view, mask_view, tree, total, of_link, num_threads);
+  });
+}
+
+void bind_offset_log_likelihood(const py::object& keypoints, const py::object& offsets,
+                                const py::object& scale_tril, const py::object& visible,
+                                const Tree& tree, const py::object& result, bool per_link,
+                                int num_threads) {
+  const Array points = as_array(keypoints), shifts = as_array(offsets),
+              scales = as_array(scale_tril);
+  const Array mask = visible.is_none() ? Array{} : as_array(visible);
+  const View<3> point_view = points.view<3>(), shift_view = shifts.view<3>(point_view.shape[0]);
+  const View<4> scale_view = scales.view<4>(point_view.shape[0]);
+  const View<2> mask_view = mask.data ? mask.view<2>() : View<2>{};
+  with_link_output(point_view, tree, result, per_link, [&](auto* total, auto* of_link) {
+    offset_log_likelihood(point_view, shift_view, scale_view, mask_view, tree, total, of_link,
+                          num_threads);
+  });
+}
+
+py::dict build_info() {
+  py::dict info;
+  info["version"] = VL4POSE_VERSION;
+  info["compiler"] = VL4POSE_COMPILER;
+  info["cuda"] = py::none();  // the CUDA version that the kernels were compiled with
+  return info;
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
+  py::class_<Tree>(module, "Tree")
+      .def(py::init<std::vector<std::int32_t>, std::vector<std::int32_t>>(), py::arg("parents"),
+           py::arg("child_of_link"));
+  py::class_<ScoreOptions>(module, "ScoreOptions")
+      .def(py::init(&make_options), py::arg("num_peaks"), py::arg("min_distance"),
+           py::arg("threshold_abs"), py::arg("threshold_rel"), py::arg("exclude_border"),
+           py::arg("temperature"), py::arg("method"), py::arg("objective"), py::arg("subpixel"))
+      .def_property_readonly("num_peaks",
+                             [](const ScoreOptions& options) { return options.peaks.num_peaks; });
+  module.def("score", &bind_score);
+  module.def("peak_weights", &bind_peak_weights);
+  module.def("pose_log_likelihood", &bind_pose_log_likelihood);
+  module.def("offset_log_likelihood", &bind_offset_log_likelihood);
+  module.def("build_info", &build_info);
+}
+
+}  // namespace vl4pose::python

@@ -1,0 +1,61 @@
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+class BuildInfo(TypedDict):
+    version: str
+    compiler: str
+    cuda: str | None
+
+class Tree:
+    def __init__(self, parents: Sequence[int], child_of_link: Sequence[int]) -> None: ...
+
+class ScoreOptions:
+    def __init__(
+        self,
+        num_peaks: int,
+        min_distance: int,
+        threshold_abs: float | None,
+        threshold_rel: float | None,
+        exclude_border: int,
+        temperature: float,
+        method: str,
+        objective: str,
+        subpixel: str,
+    ) -> None: ...
+    @property
+    def num_peaks(self) -> int: ...
+
+def score(
+    heatmaps: Any,
+    params: Any | None,
+    tree: Tree | None,
+    options: ScoreOptions,
+    outputs: Mapping[str, Any],
+    num_threads: int,
+    /,
+) -> None: ...
+def peak_weights(
+    values: Any, count: Any | None, temperature: float, weights: Any, num_threads: int, /
+) -> None: ...
+def pose_log_likelihood(
+    keypoints: Any,
+    params: Any,
+    visible: Any | None,
+    tree: Tree,
+    result: Any,
+    per_link: bool,
+    num_threads: int,
+    /,
+) -> None: ...
+def offset_log_likelihood(
+    keypoints: Any,
+    offsets: Any,
+    scale_tril: Any,
+    visible: Any | None,
+    tree: Tree,
+    result: Any,
+    per_link: bool,
+    num_threads: int,
+    /,
+) -> None: ...
+def build_info() -> BuildInfo: ...

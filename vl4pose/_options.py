@@ -1,0 +1,143 @@
+"""Checks of the options that the operations share."""
+
+from __future__ import annotations
+
+import functools
+import math
+import numbers
+import operator
+from typing import Any
+
+from vl4pose import _core
+from vl4pose._arrays import default_num_threads
+from vl4pose.skeleton import nearest
+
+METHODS = ("expected", "max", "marginal", "sum")
+OBJECTIVES = ("map", "eq6")
+SUBPIXELS = ("quarter", "centroid", "dark")
+MAX_NUM_PEAKS = 4096
+MIN_TEMPERATURE, MAX_TEMPERATURE = 1e-6, 1e6
+# Beyond any map's size a distance in pixels changes nothing; this one fits the core's integers.
+_MAX_PIXELS = 2**31
+
+
+def score_options(
+    *,
+    num_peaks: int = 5,
+    min_distance: int = 5,
+    threshold_abs: float | None = None,
+    threshold_rel: float | None = None,
+    exclude_border: int | bool = 0,
+    temperature: float = 1.0,
+    method: str = "expected",
+    objective: str = "map",
+    subpixel: str | None = None,
+) -> _core.ScoreOptions:
+    """Return checked options in the core's form; equal options are checked once.
+
+    Raises
+    ------
+    TypeError, ValueError
+        ``<option> must <rule>, got <value>``.
+    """
+    values = (
+        num_peaks,
+        min_distance,
+        threshold_abs,
+        threshold_rel,
+        exclude_border,
+        temperature,
+        method,
+        objective,
+        subpixel,
+    )
+    try:
+        return _checked(*values)
+    except TypeError:
+        # Either a wrong type or an argument that cannot be a cache key: say which and why.
+        return _checked.__wrapped__(*values)
+
+
+# typed: 1, 1.0 and True are equal and yet not all of them valid.
+@functools.lru_cache(maxsize=256, typed=True)
+def _checked(
+    num_peaks: Any,
+    min_distance: Any,
+    threshold_abs: Any,
+    threshold_rel: Any,
+    exclude_border: Any,
+    temperature: Any,
+    method: Any,
+    objective: Any,
+    subpixel: Any,
+) -> _core.ScoreOptions:
+    distance = integer(min_distance, "min_distance", 1)
+    border = distance if exclude_border is True else exclude_border
+    border = 0 if border is False else integer(border, "exclude_border", 0)
+    return _core.ScoreOptions(
+        num_peaks=integer(num_peaks, "num_peaks", 1, MAX_NUM_PEAKS),
+        min_distance=min(distance, _MAX_PIXELS),
+        threshold_abs=_threshold(threshold_abs, "threshold_abs"),
+        threshold_rel=_threshold(threshold_rel, "threshold_rel"),
+        exclude_border=min(border, _MAX_PIXELS),
+        temperature=checked_temperature(temperature),
+        method=choice(method, "method", METHODS),
+        objective=choice(objective, "objective", OBJECTIVES),
+        subpixel="none" if subpixel is None else choice(subpixel, "subpixel", SUBPIXELS),
+    )
+
+
+def integer(value: object, argument: str, low: int, high: int | None = None) -> int:
+    """Return ``value`` as an int between ``low`` and ``high``, both allowed."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{argument} must be an integer, got {_shown(value)}")
+    number = operator.index(value)  # type: ignore[arg-type]
+    if number < low or (high is not None and number > high):
+        rule = f"at least {low}" if high is None else f"between {low} and {high}"
+        raise ValueError(f"{argument} must be {rule}, got {number}")
+    return number
+
+
+def choice(value: object, argument: str, valid: tuple[str, ...]) -> str:
+    """Return ``value`` if it is one of the valid names."""
+    if not isinstance(value, str):
+        raise TypeError(f"{argument} must be a string, got {_shown(value)}")
+    if value not in valid:
+        raise ValueError(f"{argument} must be {nearest(value, valid)}, got {value!r}")
+    return value
+
+
+def checked_temperature(value: object) -> float:
+    """Return a softmax temperature as a float."""
+    temperature = _real(value, "temperature")
+    if not MIN_TEMPERATURE <= temperature <= MAX_TEMPERATURE:
+        raise ValueError(
+            f"temperature must be between {MIN_TEMPERATURE:g} and {MAX_TEMPERATURE:g}, got {value}"
+        )
+    return temperature
+
+
+def threads(num_threads: int | None, num_images: int) -> int:
+    """Return how many threads to use at most."""
+    if num_threads is not None:
+        return min(integer(num_threads, "num_threads", 1), 2**20)
+    return 1 if num_images <= 1 else default_num_threads()
+
+
+def _threshold(value: object, argument: str) -> float | None:
+    if value is None:
+        return None
+    threshold = _real(value, argument)
+    if math.isnan(threshold):
+        raise ValueError(f"{argument} must be a number or None, got nan")
+    return threshold
+
+
+def _real(value: object, argument: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{argument} must be a real number, got {_shown(value)}")
+    return float(value)
+
+
+def _shown(value: object) -> str:
+    return f"{value!r}" if isinstance(value, (bool, str, float)) else type(value).__name__

@@ -1,0 +1,659 @@
+"""The operations: peaks, weights, scores, refined poses, and everything of them in one pass.
+
+Sizes: B images, J joints, L links, H x W heatmap pixels, K peaks kept per joint. Every operation
+takes NumPy arrays, torch tensors or arrays with ``__dlpack__``, and gives back the kind that its
+first argument is. A single image, without the axis B, gives results without it. float16, bfloat16
+and float32 input gives float32 results, float64 gives float64. Coordinates are (x, y) in heatmap
+pixels; an integer is the centre of a pixel.
+
+Errors read ``<argument> must <rule>, got <value>``: TypeError for a kind of array or dtype,
+ValueError for a shape or value, RuntimeError for a device that this build has no kernels for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from vl4pose import _core
+from vl4pose._arrays import ArrayKind, check_same_device, take
+from vl4pose._options import checked_temperature, score_options, threads
+from vl4pose.results import Analysis, Decoded, Peaks, Refined
+from vl4pose.skeleton import Skeleton, resolve_skeleton
+
+__all__ = [
+    "analyze",
+    "decode",
+    "local_maxima",
+    "multi_peak_entropy",
+    "offset_log_likelihood",
+    "peak_weights",
+    "pose_log_likelihood",
+    "refine",
+    "score",
+]
+
+A = TypeVar("A")
+
+# A float32 coordinate is exact up to here.
+_MAX_MAP_SIZE = 2**24
+
+# Of each output of the fused pass: its shape for one image, given (J, L, K), and its dtype, where
+# "result" is the dtype of the results.
+_OUTPUTS: dict[str, tuple[Callable[[int, int, int], tuple[int, ...]], str]] = {
+    "xy": (lambda J, L, K: (J, K, 2), "result"),
+    "values": (lambda J, L, K: (J, K), "result"),
+    "count": (lambda J, L, K: (J,), "int32"),
+    "entropy": (lambda J, L, K: (J,), "result"),
+    "entropy_sum": (lambda J, L, K: (), "result"),
+    "keypoints": (lambda J, L, K: (J, 2), "result"),
+    "confidence": (lambda J, L, K: (J,), "result"),
+    "score": (lambda J, L, K: (), "result"),
+    "per_link": (lambda J, L, K: (L,), "result"),
+    "posterior": (lambda J, L, K: (J, K), "result"),
+    "refined_keypoints": (lambda J, L, K: (J, 2), "result"),
+    "peak_index": (lambda J, L, K: (J,), "int32"),
+    "changed": (lambda J, L, K: (J,), "bool_"),
+    "log_prob": (lambda J, L, K: (), "result"),
+    "status": (lambda J, L, K: (), "uint8"),
+}
+_PEAKS = ("xy", "values", "count")
+_REFINED = ("refined_keypoints", "peak_index", "changed", "log_prob")
+
+
+def local_maxima(
+    heatmaps: A,
+    *,
+    num_peaks: int = 5,
+    min_distance: int = 5,
+    threshold_abs: float | None = None,
+    threshold_rel: float | None = None,
+    exclude_border: int | bool = 0,
+    num_threads: int | None = None,
+) -> Peaks[A]:
+    """Find the local maxima of every heatmap, exactly as scikit-image's ``peak_local_max`` does.
+
+    Parameters
+    ----------
+    heatmaps : (B, J, H, W) or (J, H, W) floating
+        One map per joint, of any scale.
+    num_peaks : int, 1 to 4096
+        K, how many peaks to keep per joint at most.
+    min_distance : int, at least 1
+        A peak is at least as high as every pixel within this many pixels (Chebyshev), and no
+        closer than that to a higher one.
+    threshold_abs, threshold_rel : float, optional
+        Peaks lie strictly above ``threshold_abs`` (default: the map's minimum) and above
+        ``threshold_rel`` times the map's maximum.
+    exclude_border : int or bool
+        Keep no peak within this many pixels of the border; True means ``min_distance``.
+    num_threads : int, optional
+        Threads to use at most; default torch's setting when torch is loaded, else every CPU that
+        the process may use. The result is the same bit for bit.
+
+    Returns
+    -------
+    Peaks
+        ``xy`` (B, J, K, 2), ``values`` (B, J, K), ``count`` (B, J) int32; the highest peak first,
+        equal ones in row-major order. Unused slots hold xy = -1 and value -inf. A map without a
+        peak gives its first maximum.
+
+    Raises
+    ------
+    TypeError, ValueError, RuntimeError
+        As the module's documentation says.
+
+    Notes
+    -----
+    An image with NaN or +inf in any map has values NaN, xy -1 and count 0; others are unaffected.
+    """
+    options = score_options(
+        num_peaks=num_peaks,
+        min_distance=min_distance,
+        threshold_abs=threshold_abs,
+        threshold_rel=threshold_rel,
+        exclude_border=exclude_border,
+    )
+    return Peaks(*_fused_pass(_PEAKS, heatmaps, options, num_threads))
+
+
+def peak_weights(
+    values: A, *, count: A | None = None, temperature: float = 1.0, num_threads: int | None = None
+) -> A:
+    """Weight the peaks of each joint by a softmax over their values.
+
+    Parameters
+    ----------
+    values : (B, J, K) or (J, K) floating
+        Peak values as :func:`local_maxima` gives them.
+    count : (B, J) or (J,) integer, optional
+        How many values of each joint are used, the first ones. By default all but -inf.
+    temperature : float, 1e-6 to 1e6
+        T; a small one favours the highest peak, a large one evens them out.
+    num_threads : int, optional
+        As for :func:`local_maxima`.
+
+    Returns
+    -------
+    (B, J, K) floating
+        Weights that sum to one per joint, 0 in unused slots; a joint without a used slot is all 0,
+        one with NaN or +inf is all NaN.
+
+    Raises
+    ------
+    TypeError, ValueError, RuntimeError
+        As the module's documentation says.
+
+    Notes
+    -----
+    log p(k) = (v_k - max v) / T - log sum_i exp((v_i - max v) / T). A joint whose used values are
+    all -inf has weight 1 on its first.
+    """
+    values_, kind = take(values, "values")
+    dtype = kind.result_dtype(values_, "values")
+    shape = tuple(values_.shape)
+    if len(shape) not in (2, 3):
+        raise ValueError(f"values must have axes (B, J, K) or (J, K), got shape {shape}")
+    counts = None
+    if count is not None:
+        counts = _checked_count(count, shape)
+    result = kind.empty(shape, dtype, values_)
+    _core.peak_weights(
+        values_,
+        counts,
+        checked_temperature(temperature),
+        result,
+        threads(num_threads, shape[0] if len(shape) == 3 else 1),
+    )
+    return kind.finish(result)  # type: ignore[no-any-return]
+
+
+def multi_peak_entropy(
+    heatmaps: A,
+    *,
+    num_peaks: int = 5,
+    min_distance: int = 5,
+    threshold_abs: float | None = None,
+    threshold_rel: float | None = None,
+    exclude_border: int | bool = 0,
+    temperature: float = 1.0,
+    num_threads: int | None = None,
+) -> A:
+    """Sum the entropies of the joints' peak weights (Liu and Ferrari 2017).
+
+    Parameters
+    ----------
+    heatmaps : (B, J, H, W) or (J, H, W) floating
+        One map per joint.
+    num_peaks, min_distance, threshold_abs, threshold_rel, exclude_border, num_threads
+        As for :func:`local_maxima`.
+    temperature : float, 1e-6 to 1e6
+        As for :func:`peak_weights`.
+
+    Returns
+    -------
+    (B,) floating
+        sum_j -sum_k p_j(k) log p_j(k), in nats; high means ambiguous.
+
+    Raises
+    ------
+    TypeError, ValueError, RuntimeError
+        As the module's documentation says.
+    """
+    options = score_options(
+        num_peaks=num_peaks,
+        min_distance=min_distance,
+        threshold_abs=threshold_abs,
+        threshold_rel=threshold_rel,
+        exclude_border=exclude_border,
+        temperature=temperature,
+    )
+    return _fused_pass(("entropy_sum",), heatmaps, options, num_threads)[0]  # type: ignore[no-any-return]
+
+
+def score(
+    heatmaps: A,
+    params: A,
+    *,
+    skeleton: Skeleton | str | None = None,
+    method: str = "expected",
+    num_peaks: int = 5,
+    min_distance: int = 5,
+    threshold_abs: float | None = None,
+    threshold_rel: float | None = None,
+    exclude_border: int | bool = 0,
+    temperature: float = 1.0,
+    num_threads: int | None = None,
+) -> A:
+    """Score images by the log-likelihood of their poses: low means annotate.
+
+    Parameters
+    ----------
+    heatmaps : (B, J, H, W) or (J, H, W) floating
+        One map per joint.
+    params : (B, L, 2) or (L, 2) floating
+        Of each link: expected length d in heatmap pixels, and s = log of the variance in pixels
+        squared. (L, 2) means the same for every image.
+    skeleton : Skeleton or str, optional
+        A skeleton or a preset's name; default by J: 14 lsp, 16 mpii, 17 coco, 21 hand.
+    method : {"expected", "max", "marginal", "sum"}
+        "expected": Eq. 3, the expectation over the peaks' weights. "max": log-probability of the
+        best pose. "marginal": log of the sum over all poses. "sum": the recursion of the authors'
+        released code, for comparison only.
+    num_peaks, min_distance, threshold_abs, threshold_rel, exclude_border, num_threads
+        As for :func:`local_maxima`.
+    temperature : float, 1e-6 to 1e6
+        As for :func:`peak_weights`.
+
+    Returns
+    -------
+    (B,) floating
+        The scores; NaN for an image with NaN or +inf in its heatmaps or NaN or inf in its params.
+
+    Raises
+    ------
+    TypeError, ValueError, RuntimeError
+        As the module's documentation says.
+
+    Notes
+    -----
+    With ell(a, b) = -1/2 (log 2 pi + s + (r_ab - d)^2 exp(-s)) (Eq. 5), the expected score is
+    sum over links of sum_{a,b} p_parent(a) p_child(b) ell(a, b) (Eq. 3; the root's own term is a
+    constant and left out). s is clamped to [-20, 20] and d to [-1e6, 1e6].
+
+    Examples
+    --------
+    >>> import numpy as np, vl4pose
+    >>> heatmaps = np.random.default_rng(0).random((8, 14, 64, 64), dtype=np.float32)
+    >>> params = np.tile(np.float32([10.0, 2.0]), (13, 1))
+    >>> vl4pose.score(heatmaps, params).shape
+    (8,)
+    """
+    options = score_options(
+        num_peaks=num_peaks,
+        min_distance=min_distance,
+        threshold_abs=threshold_abs,
+        threshold_rel=threshold_rel,
+        exclude_border=exclude_border,
+        temperature=temperature,
+        method=method,
+    )
+    return _fused_pass(("score",), heatmaps, options, num_threads, params, skeleton)[0]  # type: ignore[no-any-return]
+
+
+def refine(
+    heatmaps: A,
+    params: A,
+    *,
+    skeleton: Skeleton | str | None = None,
+    objective: str = "map",
+    subpixel: str | None = None,
+    num_peaks: int = 5,
+    min_distance: int = 5,
+    threshold_abs: float | None = None,
+    threshold_rel: float | None = None,
+    exclude_border: int | bool = 0,
+    temperature: float = 1.0,
+    num_threads: int | None = None,
+) -> Refined[A]:
+    """Choose for every joint the peak that agrees best with the skeleton, by Viterbi.
+
+    Parameters
+    ----------
+    heatmaps, params, skeleton
+        As for :func:`score`.
+    objective : {"map", "eq6"}
+        "map": the pose of largest log p + log q. "eq6": the paper's Eq. 6 as printed,
+        sum over links of p_child(b) ell(a, b), which leaves the root's term out; its weights
+        multiply the log-density, which rewards unlikely peaks where ell < 0.
+    subpixel : {None, "quarter", "centroid", "dark"}
+        As for :func:`decode`, around the chosen peaks.
+    num_peaks, min_distance, threshold_abs, threshold_rel, exclude_border, num_threads
+        As for :func:`local_maxima`.
+    temperature : float, 1e-6 to 1e6
+        As for :func:`peak_weights`.
+
+    Returns
+    -------
+    Refined
+        ``keypoints`` (B, J, 2), ``peak_index`` (B, J) int32 with 0 for the highest peak,
+        ``changed`` (B, J) bool where it is not, ``log_prob`` (B,), log p + log q of the pose for
+        either objective.
+
+    Raises
+    ------
+    TypeError, ValueError, RuntimeError
+        As the module's documentation says.
+
+    Notes
+    -----
+    Exact max-product over the tree; of equal poses the one with the lower peak index. An image
+    that :func:`score` gives NaN for has keypoints NaN, peak_index -1 and changed False.
+    """
+    options = score_options(
+        num_peaks=num_peaks,
+        min_distance=min_distance,
+        threshold_abs=threshold_abs,
+        threshold_rel=threshold_rel,
+        exclude_border=exclude_border,
+        temperature=temperature,
+        objective=objective,
+        subpixel=subpixel,
+    )
+    return Refined(*_fused_pass(_REFINED, heatmaps, options, num_threads, params, skeleton))
+
+
+def analyze(
+    heatmaps: A,
+    params: A,
+    *,
+    skeleton: Skeleton | str | None = None,
+    method: str = "expected",
+    objective: str = "map",
+    subpixel: str | None = None,
+    num_peaks: int = 5,
+    min_distance: int = 5,
+    threshold_abs: float | None = None,
+    threshold_rel: float | None = None,
+    exclude_border: int | bool = 0,
+    temperature: float = 1.0,
+    num_threads: int | None = None,
+) -> Analysis[A]:
+    """Score, refine and explain images in one pass over their heatmaps.
+
+    Parameters
+    ----------
+    heatmaps, params, skeleton, method
+        As for :func:`score`.
+    objective
+        As for :func:`refine`.
+    subpixel : {None, "quarter", "centroid", "dark"}
+        As for :func:`decode`, for both poses.
+    num_peaks, min_distance, threshold_abs, threshold_rel, exclude_border, num_threads
+        As for :func:`local_maxima`.
+    temperature : float, 1e-6 to 1e6
+        As for :func:`peak_weights`.
+
+    Returns
+    -------
+    Analysis
+        ``score`` (B,), ``per_link`` (B, L) each link's expected term, ``entropy`` (B, J) in nats,
+        ``posterior`` (B, J, K) of the peaks by belief propagation, ``keypoints`` (B, J, 2) and
+        ``confidence`` (B, J) of the maps' maxima, ``refined`` as of :func:`refine`, ``peaks`` as of
+        :func:`local_maxima`, and ``status`` (B,) uint8, bits of :class:`vl4pose.Status`.
+
+    Raises
+    ------
+    TypeError, ValueError, RuntimeError
+        As the module's documentation says.
+
+    Notes
+    -----
+    posterior_j(k) is the share of the poses with y_j = k in the marginal, sum_Y p(Y) q(Y). Where
+    only the params are not finite, what does not depend on them is still valid.
+    """
+    options = score_options(
+        num_peaks=num_peaks,
+        min_distance=min_distance,
+        threshold_abs=threshold_abs,
+        threshold_rel=threshold_rel,
+        exclude_border=exclude_border,
+        temperature=temperature,
+        method=method,
+        objective=objective,
+        subpixel=subpixel,
+    )
+    plain = ("score", "per_link", "entropy", "posterior", "keypoints", "confidence")
+    names = (*plain, *_REFINED, *_PEAKS, "status")
+    results = _fused_pass(names, heatmaps, options, num_threads, params, skeleton)
+    return Analysis(*results[:6], Refined(*results[6:10]), Peaks(*results[10:13]), results[13])
+
+
+def decode(
+    heatmaps: A, *, subpixel: str | None = None, num_threads: int | None = None
+) -> Decoded[A]:
+    """Take every heatmap's maximum, the first in row-major order, as its joint's keypoint.
+
+    Parameters
+    ----------
+    heatmaps : (B, J, H, W) or (J, H, W) floating
+        One map per joint.
+    subpixel : {None, "quarter", "centroid", "dark"}
+        A step from the pixel's centre. "quarter": 0.25 sign(h[x+1] - h[x-1]) per axis, 0 at the
+        border. "centroid": to the mean of the 5 x 5 pixels around, weighted by max(h, 0).
+        "dark": one Newton step on the logarithm of the map blurred by a Gaussian of 11 pixels
+        (sigma 2); none where that is singular, longer than a pixel, or within 2 pixels of the
+        border.
+    num_threads : int, optional
+        As for :func:`local_maxima`.
+
+    Returns
+    -------
+    Decoded
+        ``keypoints`` (B, J, 2) in pixels, ``confidence`` (B, J), the maximum.
+
+    Raises
+    ------
+    TypeError, ValueError, RuntimeError
+        As the module's documentation says.
+    """
+    options = score_options(subpixel=subpixel)
+    return Decoded(*_fused_pass(("keypoints", "confidence"), heatmaps, options, num_threads))
+
+
+def pose_log_likelihood(
+    keypoints: A,
+    params: A,
+    *,
+    skeleton: Skeleton | str | None = None,
+    visible: A | None = None,
+    per_link: bool = False,
+    num_threads: int | None = None,
+) -> A:
+    """Log-likelihood of given poses, one per image.
+
+    Parameters
+    ----------
+    keypoints : (B, J, 2) or (J, 2) floating
+        Heatmap pixels.
+    params, skeleton
+        As for :func:`score`.
+    visible : (B, J) or (J,) bool, optional
+        Which joints count, default all. A link counts when both its joints do; the coordinates of
+        the others are not read and may be NaN.
+    per_link : bool
+        Return the links' terms instead of their sum.
+    num_threads : int, optional
+        As for :func:`local_maxima`.
+
+    Returns
+    -------
+    (B,) floating, or (B, L) with ``per_link``
+        Sum over the links that count; 0 for those that do not. NaN for an image with NaN or inf
+        in its params.
+
+    Raises
+    ------
+    TypeError, ValueError, RuntimeError
+        As the module's documentation says.
+
+    Notes
+    -----
+    Per link ell = -1/2 (log 2 pi + s + (r - d)^2 exp(-s)), Eq. 5.
+    """
+    check_same_device(params, keypoints, "params", "keypoints")
+    points, kind, dtype, lead, J = _take_keypoints(keypoints, (2,))
+    tree_skeleton = resolve_skeleton(skeleton, J)
+    L = tree_skeleton.num_links
+    links = _take_per_image(params, "params", lead, (L, 2))
+    mask = _take_visible(visible, (*lead, J), points)
+    result = kind.empty((*lead, L) if per_link else lead, dtype, points)
+    _core.pose_log_likelihood(
+        points,
+        links,
+        mask,
+        tree_skeleton._tree,
+        result,
+        bool(per_link),
+        threads(num_threads, lead[0] if lead else 1),
+    )
+    return kind.finish(result)  # type: ignore[no-any-return]
+
+
+def offset_log_likelihood(
+    keypoints: A,
+    offsets: A,
+    scale_tril: A,
+    *,
+    skeleton: Skeleton | str,
+    visible: A | None = None,
+    per_link: bool = False,
+    num_threads: int | None = None,
+) -> A:
+    """Log-likelihood of directly regressed poses in two or three dimensions, Eq. 4.
+
+    Parameters
+    ----------
+    keypoints : (B, J, D) or (J, D) floating
+        D of 2 or 3.
+    offsets : (B, L, D) or (L, D) floating
+        Expected step from parent to child of each link.
+    scale_tril : (B, L, D, D) or (L, D, D) floating
+        Cholesky factor T of each link's covariance T T^t: lower triangular with a positive
+        diagonal. What stands above the diagonal is not read.
+    skeleton : Skeleton or str
+        A skeleton or a preset's name.
+    visible, per_link, num_threads
+        As for :func:`pose_log_likelihood`.
+
+    Returns
+    -------
+    (B,) floating, or (B, L) with ``per_link``
+        Sum over the links that count; NaN where a diagonal is not positive, and for an image with
+        NaN or inf in its offsets or scale_tril.
+
+    Raises
+    ------
+    TypeError, ValueError, RuntimeError
+        As the module's documentation says.
+
+    Notes
+    -----
+    Per link -1/2 (D log 2 pi + 2 sum log diag T + |T^-1 (y_child - y_parent - o)|^2), Eq. 4.
+    """
+    check_same_device(offsets, keypoints, "offsets", "keypoints")
+    check_same_device(scale_tril, keypoints, "scale_tril", "keypoints")
+    points, kind, dtype, lead, J = _take_keypoints(keypoints, (2, 3))
+    D = int(points.shape[-1])
+    tree_skeleton = resolve_skeleton(skeleton, J)
+    L = tree_skeleton.num_links
+    shifts = _take_per_image(offsets, "offsets", lead, (L, D))
+    scales = _take_per_image(scale_tril, "scale_tril", lead, (L, D, D))
+    mask = _take_visible(visible, (*lead, J), points)
+    result = kind.empty((*lead, L) if per_link else lead, dtype, points)
+    _core.offset_log_likelihood(
+        points,
+        shifts,
+        scales,
+        mask,
+        tree_skeleton._tree,
+        result,
+        bool(per_link),
+        threads(num_threads, lead[0] if lead else 1),
+    )
+    return kind.finish(result)  # type: ignore[no-any-return]
+
+
+def _fused_pass(
+    names: tuple[str, ...],
+    heatmaps: Any,
+    options: _core.ScoreOptions,
+    num_threads: int | None,
+    params: Any = None,
+    skeleton: Skeleton | str | None = None,
+) -> list[Any]:
+    """Return the named outputs of one pass; those that need params only where params are given."""
+    needs_params = "score" in names or "peak_index" in names
+    if needs_params:
+        check_same_device(params, heatmaps, "params", "heatmaps")
+    maps, kind = take(heatmaps, "heatmaps")
+    dtype = kind.result_dtype(maps, "heatmaps")
+    shape = tuple(maps.shape)
+    if len(shape) not in (3, 4):
+        hint = " (take one stack, as heatmaps[:, -1])" if len(shape) == 5 else ""
+        raise ValueError(
+            f"heatmaps must have axes (B, J, H, W) or (J, H, W), got shape {shape}{hint}"
+        )
+    lead, (J, H, W) = shape[:-3], shape[-3:]
+    if J < 1 or H < 1 or W < 1:
+        raise ValueError(f"heatmaps must have J, H and W of at least 1, got shape {shape}")
+    if H > _MAX_MAP_SIZE or W > _MAX_MAP_SIZE:
+        raise ValueError(f"heatmaps must have H and W of at most 2^24, got shape {shape}")
+    tree, L, links = None, 0, None
+    if needs_params:
+        tree_skeleton = resolve_skeleton(skeleton, J)
+        tree, L = tree_skeleton._tree, tree_skeleton.num_links
+        links = _take_per_image(params, "params", lead, (L, 2))
+    K = options.num_peaks
+    outputs = {}
+    for name in names:
+        tail, own = _OUTPUTS[name]
+        own_dtype = dtype if own == "result" else getattr(kind, own)
+        outputs[name] = kind.empty(lead + tail(J, L, K), own_dtype, maps)
+    _core.score(maps, links, tree, options, outputs, threads(num_threads, lead[0] if lead else 1))
+    return [kind.finish(output) for output in outputs.values()]
+
+
+def _take_per_image(
+    array: Any, argument: str, lead: tuple[int, ...], own: tuple[int, ...]
+) -> Any:
+    """Return a floating argument of shape ``lead + own`` or ``own``."""
+    taken, kind = take(array, argument)
+    kind.result_dtype(taken, argument)
+    shape = tuple(taken.shape)
+    if shape != own and shape != lead + own:
+        either = f"{lead + own} or {own}" if lead else f"{own}"
+        raise ValueError(f"{argument} must have shape {either}, got {shape}")
+    return taken
+
+
+def _take_keypoints(
+    keypoints: Any, dimensions: tuple[int, ...]
+) -> tuple[Any, ArrayKind, Any, tuple[int, ...], int]:
+    """Return keypoints, their kind, the results' dtype, the batch axis (B,) or (), and J."""
+    points, kind = take(keypoints, "keypoints")
+    dtype = kind.result_dtype(points, "keypoints")
+    shape = tuple(points.shape)
+    if len(shape) not in (2, 3) or shape[-1] not in dimensions:
+        last = " or ".join(str(dimension) for dimension in dimensions)
+        raise ValueError(
+            f"keypoints must have axes (B, J, D) or (J, D) with D of {last}, got shape {shape}"
+        )
+    if shape[-2] < 1:
+        raise ValueError(f"keypoints must have J of at least 1, got shape {shape}")
+    return points, kind, dtype, shape[:-2], shape[-2]
+
+
+def _take_visible(visible: Any, shape: tuple[int, ...], keypoints: Any) -> Any:
+    if visible is None:
+        return None
+    check_same_device(visible, keypoints, "visible", "keypoints")
+    mask, kind = take(visible, "visible")
+    if mask.dtype != kind.bool_:
+        raise TypeError(f"visible must be bool, got {mask.dtype}")
+    if tuple(mask.shape) != shape:
+        raise ValueError(f"visible must have shape {shape}, got {tuple(mask.shape)}")
+    return mask
+
+
+def _checked_count(count: Any, values_shape: tuple[int, ...]) -> Any:
+    counts, kind = take(count, "count")
+    if "int" not in str(counts.dtype):
+        raise TypeError(f"count must be integer, got {counts.dtype}")
+    *shape, K = values_shape
+    if tuple(counts.shape) != tuple(shape):
+        raise ValueError(f"count must have shape {tuple(shape)}, got {tuple(counts.shape)}")
+    if 0 not in shape and (int(counts.min()) < 0 or int(counts.max()) > K):
+        worst = int(counts.min()) if int(counts.min()) < 0 else int(counts.max())
+        raise ValueError(f"count must be between 0 and K = {K}, got {worst}")
+    return kind.contiguous(counts, kind.int32)
