@@ -9,9 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import importlib.util as _u
-if _u.find_spec("vl4pose.link_params"):
-    from vl4pose.link_params import fit_params, load_params, save_params
+try:
+    from vl4pose import _core  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        f"vl4pose's compiled core cannot be loaded from {__path__[0]}: {error}. In a source tree, "
+        "install it with `pip install -e .`, or leave the tree to use an installed vl4pose."
+    ) from error
+
+from vl4pose.link_params import fit_params, load_params, save_params
 from vl4pose.results import Analysis, Decoded, Peaks, Refined, Status
 from vl4pose.scoring import (
     analyze,
@@ -57,6 +63,10 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "Scorer":  # needs torch, which `import vl4pose` does not
+        try:
+            import torch  # noqa: F401
+        except ImportError as error:
+            raise ImportError("vl4pose.Scorer needs torch: pip install 'vl4pose[torch]'") from error
         from vl4pose.scorer import Scorer
 
         return Scorer

@@ -91,7 +91,7 @@ def integer(value: object, argument: str, low: int, high: int | None = None) -> 
     """Return ``value`` as an int between ``low`` and ``high``, both allowed."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise TypeError(f"{argument} must be an integer, got {_shown(value)}")
-    number = operator.index(value)  # type: ignore[arg-type]
+    number = operator.index(value)
     if number < low or (high is not None and number > high):
         rule = f"at least {low}" if high is None else f"between {low} and {high}"
         raise ValueError(f"{argument} must be {rule}, got {number}")

@@ -58,6 +58,7 @@ _OUTPUTS: dict[str, tuple[Callable[[int, int, int], tuple[int, ...]], str]] = {
     "status": (lambda J, L, K: (), "uint8"),
 }
 _PEAKS = ("xy", "values", "count")
+_PLAIN = ("score", "per_link", "entropy", "posterior", "keypoints", "confidence")
 _REFINED = ("refined_keypoints", "peak_index", "changed", "log_prob")
 
 
@@ -114,11 +115,11 @@ def local_maxima(
         threshold_rel=threshold_rel,
         exclude_border=exclude_border,
     )
-    return Peaks(*_fused_pass(_PEAKS, heatmaps, options, num_threads))
+    return _peaks(_fused_pass(_PEAKS, heatmaps, options, num_threads))
 
 
 def peak_weights(
-    values: A, *, count: A | None = None, temperature: float = 1.0, num_threads: int | None = None
+    values: A, *, count: Any | None = None, temperature: float = 1.0, num_threads: int | None = None
 ) -> A:
     """Weight the peaks of each joint by a softmax over their values.
 
@@ -208,12 +209,13 @@ def multi_peak_entropy(
         exclude_border=exclude_border,
         temperature=temperature,
     )
-    return _fused_pass(("entropy_sum",), heatmaps, options, num_threads)[0]  # type: ignore[no-any-return]
+    results = _fused_pass(("entropy_sum",), heatmaps, options, num_threads)
+    return results["entropy_sum"]  # type: ignore[no-any-return]
 
 
 def score(
     heatmaps: A,
-    params: A,
+    params: Any,
     *,
     skeleton: Skeleton | str | None = None,
     method: str = "expected",
@@ -278,12 +280,13 @@ def score(
         temperature=temperature,
         method=method,
     )
-    return _fused_pass(("score",), heatmaps, options, num_threads, params, skeleton)[0]  # type: ignore[no-any-return]
+    results = _fused_pass(("score",), heatmaps, options, num_threads, params, skeleton)
+    return results["score"]  # type: ignore[no-any-return]
 
 
 def refine(
     heatmaps: A,
-    params: A,
+    params: Any,
     *,
     skeleton: Skeleton | str | None = None,
     objective: str = "map",
@@ -340,12 +343,12 @@ def refine(
         objective=objective,
         subpixel=subpixel,
     )
-    return Refined(*_fused_pass(_REFINED, heatmaps, options, num_threads, params, skeleton))
+    return _refined(_fused_pass(_REFINED, heatmaps, options, num_threads, params, skeleton))
 
 
 def analyze(
     heatmaps: A,
-    params: A,
+    params: Any,
     *,
     skeleton: Skeleton | str | None = None,
     method: str = "expected",
@@ -403,10 +406,14 @@ def analyze(
         objective=objective,
         subpixel=subpixel,
     )
-    plain = ("score", "per_link", "entropy", "posterior", "keypoints", "confidence")
-    names = (*plain, *_REFINED, *_PEAKS, "status")
+    names = (*_PLAIN, *_REFINED, *_PEAKS, "status")
     results = _fused_pass(names, heatmaps, options, num_threads, params, skeleton)
-    return Analysis(*results[:6], Refined(*results[6:10]), Peaks(*results[10:13]), results[13])
+    return Analysis(
+        **{name: results[name] for name in _PLAIN},
+        refined=_refined(results),
+        peaks=_peaks(results),
+        status=results["status"],
+    )
 
 
 def decode(
@@ -438,15 +445,16 @@ def decode(
         As the module's documentation says.
     """
     options = score_options(subpixel=subpixel)
-    return Decoded(*_fused_pass(("keypoints", "confidence"), heatmaps, options, num_threads))
+    results = _fused_pass(("keypoints", "confidence"), heatmaps, options, num_threads)
+    return Decoded(**results)
 
 
 def pose_log_likelihood(
     keypoints: A,
-    params: A,
+    params: Any,
     *,
     skeleton: Skeleton | str | None = None,
-    visible: A | None = None,
+    visible: Any | None = None,
     per_link: bool = False,
     num_threads: int | None = None,
 ) -> A:
@@ -502,11 +510,11 @@ def pose_log_likelihood(
 
 def offset_log_likelihood(
     keypoints: A,
-    offsets: A,
-    scale_tril: A,
+    offsets: Any,
+    scale_tril: Any,
     *,
     skeleton: Skeleton | str,
-    visible: A | None = None,
+    visible: Any | None = None,
     per_link: bool = False,
     num_threads: int | None = None,
 ) -> A:
@@ -571,7 +579,7 @@ def _fused_pass(
     num_threads: int | None,
     params: Any = None,
     skeleton: Skeleton | str | None = None,
-) -> list[Any]:
+) -> dict[str, Any]:
     """Return the named outputs of one pass; those that need params only where params are given."""
     needs_params = "score" in names or "peak_index" in names
     if needs_params:
@@ -601,12 +609,23 @@ def _fused_pass(
         own_dtype = dtype if own == "result" else getattr(kind, own)
         outputs[name] = kind.empty(lead + tail(J, L, K), own_dtype, maps)
     _core.score(maps, links, tree, options, outputs, threads(num_threads, lead[0] if lead else 1))
-    return [kind.finish(output) for output in outputs.values()]
+    return {name: kind.finish(output) for name, output in outputs.items()}
 
 
-def _take_per_image(
-    array: Any, argument: str, lead: tuple[int, ...], own: tuple[int, ...]
-) -> Any:
+def _peaks(results: dict[str, Any]) -> Peaks[Any]:
+    return Peaks(xy=results["xy"], values=results["values"], count=results["count"])
+
+
+def _refined(results: dict[str, Any]) -> Refined[Any]:
+    return Refined(
+        keypoints=results["refined_keypoints"],
+        peak_index=results["peak_index"],
+        changed=results["changed"],
+        log_prob=results["log_prob"],
+    )
+
+
+def _take_per_image(array: Any, argument: str, lead: tuple[int, ...], own: tuple[int, ...]) -> Any:
     """Return a floating argument of shape ``lead + own`` or ``own``."""
     taken, kind = take(array, argument)
     kind.result_dtype(taken, argument)

@@ -136,9 +136,7 @@ class Skeleton:
         try:
             return self.joints.index(full)
         except ValueError:
-            raise ValueError(
-                f"joint must be {nearest(full, self.joints)}, got {joint!r}"
-            ) from None
+            raise ValueError(f"joint must be {nearest(full, self.joints)}, got {joint!r}") from None
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> Skeleton:
@@ -297,7 +295,9 @@ class Skeleton:
         return hash(self._key())
 
     def __repr__(self) -> str:
-        return f"<Skeleton {self.name!r}: {self.num_joints} joints, root {self.joints[self.root]!r}>"
+        return (
+            f"<Skeleton {self.name!r}: {self.num_joints} joints, root {self.joints[self.root]!r}>"
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Skeleton._from_json, (self.to_json(),)
@@ -327,9 +327,7 @@ _FINGERS = ("thumb", "index", "middle", "ring", "little")
 _HAND_JOINTS = ["wrist"] + [
     f"{finger}_{part}"
     for finger in _FINGERS
-    for part in (
-        ("cmc", "mcp", "ip", "tip") if finger == "thumb" else ("mcp", "pip", "dip", "tip")
-    )
+    for part in (("cmc", "mcp", "ip", "tip") if finger == "thumb" else ("mcp", "pip", "dip", "tip"))
 ]
 _ICVL_JOINTS = ["palm"] + [
     f"{finger}_{part}" for finger in _FINGERS for part in ("root", "middle", "tip")
@@ -337,10 +335,17 @@ _ICVL_JOINTS = ["palm"] + [
 
 
 def _finger_links(joints: Sequence[str], per_finger: int) -> list[tuple[int, int]]:
-    return [
-        (0 if (j - 1) % per_finger == 0 else j - 1, j) for j in range(1, len(joints))
-    ]
+    return [(0 if (j - 1) % per_finger == 0 else j - 1, j) for j in range(1, len(joints))]
 
+
+_COCO_JOINTS = (
+    "nose leye reye lear rear lsho rsho lelb relb lwri rwri lhip rhip lknee rknee lankl rankl"
+)
+# The per-joint standard deviations published with COCO's keypoint evaluation.
+_COCO_SIGMAS = (
+    "0.026 0.025 0.025 0.035 0.035 0.079 0.079 0.072 0.072 0.062 0.062 0.107 0.107 0.087 0.087 "
+    "0.089 0.089"
+)
 
 _PRESETS = {
     skeleton.name: skeleton
@@ -364,19 +369,14 @@ _PRESETS = {
         ),
         Skeleton(
             "coco",
-            "nose leye reye lear rear lsho rsho lelb relb lwri rwri lhip rhip lknee rknee lankl "
-            "rankl".split(),
+            _COCO_JOINTS.split(),
             _tree_links(
                 "nose>leye nose>reye leye>lear reye>rear nose>lsho nose>rsho lsho>lelb lelb>lwri "
                 "rsho>relb relb>rwri lsho>lhip lhip>lknee lknee>lankl rsho>rhip rhip>rknee "
                 "rknee>rankl"
             ),
-            # The per-keypoint standard deviations published with COCO's keypoint evaluation.
-            sigmas=[
-                0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062,
-                0.107, 0.107, 0.087, 0.087, 0.089, 0.089,
-            ],
-        ),  # fmt: skip
+            sigmas=[float(sigma) for sigma in _COCO_SIGMAS.split()],
+        ),
         Skeleton("hand", _HAND_JOINTS, _finger_links(_HAND_JOINTS, 4)),
         Skeleton("icvl", _ICVL_JOINTS, _finger_links(_ICVL_JOINTS, 3)),
     )
