@@ -150,7 +150,7 @@ py::dict build_info() {
 
 }  // namespace
 
-PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
+PYBIND11_MODULE(_core, module) {
   py::class_<Tree>(module, "Tree")
       .def(py::init<std::vector<std::int32_t>, std::vector<std::int32_t>>(), py::arg("parents"),
            py::arg("child_of_link"));

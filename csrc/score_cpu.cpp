@@ -51,7 +51,7 @@ class ImagePass {
   void read_map(std::int64_t b, std::int64_t j) {
     const Map<T> map = load_map(in_.heatmaps, b, j, scratch_.data());
     if (!local_maxima_.scan(map)) {
-      status_ |= status::kNonfiniteHeatmap;
+      status_ = status::kNonfiniteHeatmap;  // whatever the maps before it were like
       return;
     }
     if (out_.wants_maximum()) write_maximum(b, j, map);
