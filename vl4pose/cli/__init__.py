@@ -1,0 +1,24 @@
+"""The command line. Importing this needs no extra package; running it needs ``vl4pose[cli]``."""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line, or say which package it needs.
+
+    Raises
+    ------
+    SystemExit
+        Code 0, 1 for a failure, 2 for a wrong command line, 130 after Ctrl-C.
+    """
+    try:
+        from vl4pose.cli.app import app
+    except ModuleNotFoundError as error:
+        if error.name not in ("typer", "rich"):
+            raise
+        sys.exit(f"vl4pose: {error.name} is not installed: pip install 'vl4pose[cli]'")
+    app()

@@ -1,0 +1,115 @@
+"""The commands, and how their errors are shown."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from vl4pose import __version__
+from vl4pose.cli.doctor import doctor
+from vl4pose.cli.errors import RunError, printable
+from vl4pose.cli.score import score
+
+__all__ = ["app"]
+
+_INTERRUPTED = 130  # what typer makes of KeyboardInterrupt, and shells of SIGINT
+
+# typer brings its own copy of click or uses the one installed, depending on its version; this is
+# its base of all errors about the command line in either case.
+_ClickUsageError: Any = typer.BadParameter.__base__
+
+
+class _Commands(TyperGroup):
+    """A group that shows every error as one sentence on stderr, without a frame around it."""
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:
+        given = sys.argv[1:] if args is None else list(args)
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # file names hold anything
+        try:
+            code = super().main(given or ["--help"], *rest, **{**extra, "standalone_mode": False})
+        except RunError as error:
+            _show(str(error))
+            sys.exit(1)
+        except OSError as error:
+            where = "" if error.filename is None else f"'{error.filename}': "
+            _show(f"{where}{error.strerror or error}")
+            sys.exit(1)
+        except _ClickUsageError as error:
+            path = error.ctx.command_path if error.ctx else "vl4pose"
+            _show(_sentence(error), f"Try '{path} --help'.")
+            sys.exit(2)
+        if code == _INTERRUPTED:
+            typer.echo("Interrupted.", err=True)
+        sys.exit(code or 0)
+
+
+def _sentence(error: Any) -> str:
+    near = getattr(error, "possibilities", None)  # options, the nearest first
+    if near:
+        return f"{error.message} (did you mean {near[0]}?)"
+    return str(error.format_message())
+
+
+def _show(message: str, hint: str | None = None) -> None:
+    lines = "\n".join(printable(line) for line in message.splitlines())
+    typer.echo(typer.style("Error: ", fg="red", bold=True) + lines, err=True)
+    if hint:
+        typer.echo(hint, err=True)
+
+
+app = typer.Typer(
+    name="vl4pose",
+    cls=_Commands,
+    help="Which images are worth annotating: likelihood scores and refined poses from a pose "
+    "network's heatmaps.",
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"vl4pose {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    show_version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            metavar="",
+            help="Print the version.",
+            callback=_print_version,
+            is_eager=True,
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+app.command(
+    help="Score images by how likely each pose is, given what the networks know about bodies.\n\n"
+    "Low scores are the images worth annotating. Every person becomes one row of a Parquet table: "
+    "score, its terms per link, entropy, keypoints in image pixels before and after refinement, "
+    "status. Images are turned upright by their EXIF orientation, and one that cannot be read "
+    "becomes a row with its error. The settings are stored with the scores: "
+    "pyarrow.parquet.read_schema(FILE).metadata\\[b'vl4pose'].",
+    epilog="[bold]Examples[/bold]\n\n"
+    "vl4pose score photos --pose pose.pt --params bones.json --skeleton lsp "
+    "--out scores.parquet --trust\n\n"
+    "vl4pose score 'photos/**/*.jpg' --pose pose.pt --aux aux.pt --skeleton mpii "
+    "--out scores.parquet --trust\n\n"
+    "vl4pose score people.json --images photos --fit crop --input-size 192x256 --scale 255 "
+    "--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --heatmap-align centers "
+    "--pose pose.pt2 --params bones.json --skeleton coco --out scores.parquet --trust",
+)(score)
+app.command()(doctor)

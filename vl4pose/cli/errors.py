@@ -1,0 +1,74 @@
+"""Errors that a user can act on, and text that is safe to print."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import typer
+
+__all__ = [
+    "RunError",
+    "UsageError",
+    "did_you_mean",
+    "naming_options",
+    "needing_extras",
+    "printable",
+]
+
+
+class RunError(Exception):
+    """Something went wrong that is no fault of the command line: one sentence, exit code 1."""
+
+
+class UsageError(typer.BadParameter):
+    """The command line, or a file of settings, is wrong: one sentence, exit code 2."""
+
+    def format_message(self) -> str:
+        """Return the sentence alone: it names the option itself."""
+        return self.message
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """Return a question that ends a message with the nearest of ``names``, or nothing."""
+    spelled = {known.lower(): known for known in names}
+    close = difflib.get_close_matches(name.lower(), spelled, n=1, cutoff=0.5)
+    return f" (did you mean {spelled[close[0]]!r}?)" if close else ""
+
+
+def printable(text: str) -> str:
+    """Return ``text`` on one line and without control characters or lone surrogates.
+
+    File names and error messages come from outside; they may hold anything.
+    """
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+        for char in text
+    )
+
+
+@contextmanager
+def naming_options(*options: str) -> Iterator[None]:
+    """Turn an error about an argument into one about its option: num_peaks into --num-peaks."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        message = str(error).partition("\n")[0]  # torch adds paragraphs to its errors
+        for option in options:
+            if message.startswith(f"{option} "):
+                message = f"--{option.replace('_', '-')}{message.removeprefix(option)}"
+        raise UsageError(message) from error
+
+
+@contextmanager
+def needing_extras() -> Iterator[None]:
+    """Turn a missing package into a sentence that says which extra brings it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "vl4pose"):
+            raise
+        extra = "torch" if package == "torch" else "cli"
+        raise RunError(f"{package} is not installed: pip install 'vl4pose[{extra}]'") from error

@@ -1,0 +1,128 @@
+"""The loop of ``vl4pose score``: batches of images to rows of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa  # type: ignore[import-untyped]
+import torch
+from rich.console import Console
+
+from vl4pose.cli.batches import Batch, decoded_batches
+from vl4pose.cli.decoding import large_images_allowed
+from vl4pose.cli.errors import RunError
+from vl4pose.cli.score_table import ScoreWriter, score_rows
+from vl4pose.cli.sources import Source
+from vl4pose.cli.summary import Tally, Timing, progress
+from vl4pose.image_transform import ImageTransform
+from vl4pose.results import Analysis
+from vl4pose.scorer import Scorer
+
+__all__ = ["score_source"]
+
+
+def score_source(
+    source: Source,
+    scorer: Scorer,
+    transform: ImageTransform,
+    out: Path,
+    metadata: dict[str, Any],
+    *,
+    batch_size: int,
+    workers: int,
+    console: Console,
+) -> tuple[Tally, Timing]:
+    """Score everything in a source and write the table.
+
+    Parameters
+    ----------
+    metadata : dict
+        Goes into the file, together with "timing" and "counts".
+    console : rich.console.Console
+        For the progress.
+
+    Raises
+    ------
+    RunError
+        If a network fails, or the table cannot be written. No file is left then.
+    """
+    run = _Run(scorer, transform)
+    tally = Tally(len(source.people), "people" if source.kind in ("coco", "csv") else "images")
+    batches = decoded_batches(source, transform, batch_size=batch_size, workers=workers)
+    try:
+        with (
+            large_images_allowed(),
+            ScoreWriter(out) as writer,
+            progress(tally, console) as advance,
+            closing(batches),
+        ):
+            with run.timing.of("total_s"):
+                while (batch := run.next_of(batches)) is not None:
+                    rows = run.rows(batch)
+                    tally.add(rows)
+                    writer.append(rows)
+                    advance(len(batch.people))
+            results = {"timing": vars(run.timing), "counts": tally.counts()}
+            writer.finish({**metadata, "heatmap_size": run.heatmap_size, **results})
+    except OSError as error:
+        raise RunError(f"cannot write '{out}': {error.strerror or error}") from error
+    return tally, run.timing
+
+
+class _Run:
+    """The networks at work, and the time they take."""
+
+    def __init__(self, scorer: Scorer, transform: ImageTransform) -> None:
+        self.scorer = scorer
+        self.transform = transform
+        self.timing = Timing()
+        self.heatmap_size: tuple[int, int] | None = None
+
+    def next_of(self, batches: Iterator[Batch]) -> Batch | None:
+        with self.timing.of("decode_s"):
+            return next(batches, None)
+
+    def rows(self, batch: Batch) -> pa.Table:
+        pixels = [decoded.pixels for decoded in batch.decoded if decoded.pixels is not None]
+        analysis = self.analyze(np.stack(pixels)) if pixels else None
+        return score_rows(batch, analysis, self.heatmap_size or (1, 1), self.transform)
+
+    def analyze(self, pixels: npt.NDArray[np.float32]) -> Analysis[npt.NDArray[Any]]:
+        try:
+            with self.timing.of("network_s"):
+                heatmaps, params = self.scorer.predict(torch.from_numpy(pixels))
+                if heatmaps.is_cuda:
+                    torch.cuda.synchronize(heatmaps.device)  # its time would be the scoring's
+        except Exception as error:  # networks are the user's code, and TorchScript has its own kind
+            shape = " x ".join(map(str, pixels.shape))
+            raise RunError(
+                f"the networks fail on a batch of {shape}: {_last_line(error)}"
+            ) from error
+        try:
+            with self.timing.of("score_s"):
+                analysis = _on_host(self.scorer.analyze(heatmaps, params))
+        except (TypeError, ValueError) as error:
+            raise RunError(f"the networks' output cannot be scored: {error}") from error
+        self.heatmap_size = (int(heatmaps.shape[-1]), int(heatmaps.shape[-2]))
+        return analysis
+
+
+def _on_host(analysis: Analysis[torch.Tensor]) -> Analysis[npt.NDArray[Any]]:
+    def arrays(values: Any) -> Any:
+        if isinstance(values, torch.Tensor):
+            return values.cpu().numpy()
+        return type(values)(*map(arrays, values))
+
+    host: Analysis[npt.NDArray[Any]] = arrays(analysis)
+    return host
+
+
+def _last_line(error: Exception) -> str:
+    # TorchScript puts its own stack in front of what went wrong.
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

@@ -1,0 +1,101 @@
+"""Settings of the input: the command line over the JSON beside the model over the defaults."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vl4pose.cli.errors import UsageError, naming_options
+from vl4pose.image_transform import ImageTransform
+from vl4pose.skeleton import nearest
+
+__all__ = ["InputSettings", "input_settings", "settings_file"]
+
+_TEXT_KEYS = ("fit", "heatmap_align")
+_KEYS = (*ImageTransform.parameter_names(), "temperature")
+
+InputSettings = tuple[ImageTransform, float]
+
+
+def settings_file(pose: Path, params: Path | None) -> Path | None:
+    """Return the JSON beside a pose model, pose.json for pose.pt, if there is one.
+
+    A file of link params by that name is not mistaken for it.
+    """
+    path = pose.with_suffix(".json")
+    if not path.is_file() or (params is not None and params.resolve() == path.resolve()):
+        return None
+    return path
+
+
+def input_settings(options: Mapping[str, str | None], file: Path | None) -> InputSettings:
+    """Return the transform of images and the temperature of heatmaps.
+
+    Parameters
+    ----------
+    options : mapping
+        What the command line gave for each key, or None.
+    file : Path, optional
+        JSON object with any of the same keys, spelled with ``-`` or ``_``; numbers may be text
+        (``"256x256"``) as on the command line, or numbers and lists.
+
+    Raises
+    ------
+    UsageError
+        If a key is unknown, or a value not allowed.
+    """
+    given = {key: value for key, value in options.items() if value is not None}
+    merged = {} if file is None else _read(file)
+    if file is not None:
+        try:
+            _transform(merged)  # on its own, so that an error names the file
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"'{file}': {error}") from error
+    with naming_options(*_KEYS):
+        return _transform({**merged, **given})
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"'{file}' must hold settings as JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise UsageError(f"'{file}' must hold settings as a JSON object, got {data!r}")
+    settings = {}
+    for name, value in data.items():
+        key = name.replace("-", "_")
+        if key not in _KEYS:
+            raise UsageError(f"'{file}': key must be {nearest(key, _KEYS)}, got {name!r}")
+        settings[key] = value
+    return settings
+
+
+def _transform(settings: Mapping[str, Any]) -> InputSettings:
+    values = {
+        key: value if key in _TEXT_KEYS else _numbers(key, value) for key, value in settings.items()
+    }
+    temperature = values.pop("temperature", 1.0)
+    if isinstance(temperature, bool) or not isinstance(temperature, int | float):
+        raise TypeError(f"temperature must be a number, got {temperature!r}")
+    return ImageTransform(**values), float(temperature)
+
+
+def _numbers(key: str, value: Any) -> Any:
+    """Return numbers for their text: 0.5, or a list for 256x192 and for 0.4,0.5,0.6."""
+    if key == "input_size" and isinstance(value, int):
+        return value, value
+    if not isinstance(value, str):
+        return value
+    try:
+        if key == "input_size":
+            sides = [int(side) for side in value.lower().split("x")]
+            return sides * 2 if len(sides) == 1 else sides
+        numbers = [float(number) for number in value.split(",")]
+    except ValueError:
+        form = "WIDTHxHEIGHT" if key == "input_size" else "a number"
+        form = "one number or three with commas" if key in ("mean", "std") else form
+        raise ValueError(f"{key} must be {form}, got {value!r}") from None
+    return numbers[0] if len(numbers) == 1 else numbers
