@@ -42,12 +42,17 @@ def test_letterbox_is_centred_and_touches_the_longer_side():
     assert transform.place((512, 256)).source == (0, 0, 512, 256)
 
 
-def test_letterbox_rounds_its_size_and_accounts_for_it():
-    # 256 / 333 * 200 = 153.75 pixels: rounded to 154, so the axes differ a little in scale.
+def test_letterbox_cuts_its_size_to_pixels_and_accounts_for_it():
+    # 256 / 333 * 200 = 153.75 pixels: cut to 153, so the axes differ a little in scale.
     placement = ImageTransform().place((333, 200))
-    assert placement.target == (0, 51, 256, 205)
+    assert placement.target == (0, 51, 256, 204)
     corners = placement.image_to_input([[-0.5, -0.5], [332.5, 199.5]])
-    np.testing.assert_allclose(corners, [[-0.5, 50.5], [255.5, 204.5]], atol=1e-12)
+    np.testing.assert_allclose(corners, [[-0.5, 50.5], [255.5, 203.5]], atol=1e-12)
+
+
+def test_letterbox_fills_the_longer_side_whatever_its_length():
+    for length in range(1, 2000):
+        assert ImageTransform().place((length, 1)).target[::2] == (0, 256)
 
 
 def test_letterbox_keeps_a_pixel_of_an_extremely_long_image():

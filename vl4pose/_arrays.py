@@ -110,7 +110,8 @@ class _DLPackKind(_NumpyKind):
 
 class _TorchKind(ArrayKind):
     def __init__(self, torch: Any) -> None:
-        self._torch = torch
+        self._strided = torch.strided
+        self._empty, self._is_grad_enabled = torch.empty, torch.is_grad_enabled
         self.float32, self.float64 = torch.float32, torch.float64
         self.int32, self.bool_, self.uint8 = torch.int32, torch.bool, torch.uint8
         self._result = {
@@ -127,21 +128,31 @@ class _TorchKind(ArrayKind):
         return dtype
 
     def check_usable(self, array: Any, argument: str) -> None:
-        if array.layout is not self._torch.strided:
-            raise TypeError(f"{argument} must be a dense tensor, got layout {array.layout}")
-        if array.device.type != "cpu":
+        if array.layout is not self._strided or array.is_nested:
+            got = "a nested one" if array.is_nested else f"layout {array.layout}"
+            raise TypeError(f"{argument} must be a dense tensor, got {got}")
+        if not array.is_cpu:
             raise RuntimeError(
                 f"{argument} must be on the CPU, got {array.device}: this build of vl4pose has "
                 f"CPU kernels only; pass {argument}.cpu()"
             )
-        if array.requires_grad and self._torch.is_grad_enabled():
+        if array.requires_grad and self._is_grad_enabled():
             raise RuntimeError(
                 f"{argument} must not require grad, got a tensor that does: this operation gives "
                 f"no gradient; pass {argument}.detach() or call it under torch.no_grad()"
             )
+        try:
+            holds_data = array.data_ptr() or array.numel() == 0
+        except RuntimeError:
+            holds_data = False
+        if not holds_data:
+            raise TypeError(
+                f"{argument} must be a tensor that holds data, got one that does not, as in "
+                "torch.export, torch.vmap or torch.func, or with its storage freed"
+            )
 
     def empty(self, shape: tuple[int, ...], dtype: Any, like: Any) -> Any:
-        return self._torch.empty(shape, dtype=dtype, device=like.device)
+        return self._empty(shape, dtype=dtype, device=like.device)
 
     def contiguous(self, array: Any, dtype: Any) -> Any:
         return array.to(dtype).contiguous()
@@ -169,18 +180,23 @@ def take(array: Any, argument: str) -> tuple[Any, ArrayKind]:
         if type(array) is not np.ndarray:
             _NUMPY.check_usable(array, argument)
         return array, _NUMPY
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(array, torch.Tensor):
+    if _is_tensor(array):
         if _torch_kind is None:
-            _torch_kind = _TorchKind(torch)
+            _torch_kind = _TorchKind(sys.modules["torch"])
         _torch_kind.check_usable(array, argument)
-        return array, _torch_kind
+        # A negative view, as .imag of a conjugate is, holds the opposite of its values.
+        return array.resolve_neg() if array.is_neg() else array, _torch_kind
     if hasattr(array, "__dlpack__") and hasattr(array, "__dlpack_device__"):
         return _take_dlpack(array, argument)
     raise TypeError(
         f"{argument} must be a NumPy array, a torch tensor or an array with __dlpack__, got "
         f"{type(array).__name__}"
     )
+
+
+def _is_tensor(array: Any) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(array, torch.Tensor)
 
 
 def _take_dlpack(array: Any, argument: str) -> tuple[Any, ArrayKind]:
@@ -199,9 +215,14 @@ def _take_dlpack(array: Any, argument: str) -> tuple[Any, ArrayKind]:
 
 
 def check_same_device(array: Any, other: Any, argument: str, other_argument: str) -> None:
-    """Raise an error unless two arguments, of any kind, are on one device."""
+    """Raise an error unless ``array`` is on the device of ``other``, which has been taken.
+
+    Of the devices of other libraries, which go by names of their own, :func:`take` judges.
+    """
     device, other_device = getattr(array, "device", "cpu"), getattr(other, "device", "cpu")
-    if device != other_device and str(device) != str(other_device):
+    if device == other_device or str(device) == str(other_device):
+        return
+    if isinstance(array, np.ndarray) or _is_tensor(array):
         raise ValueError(
             f"{argument} must be on the device of {other_argument} ({other_device}), got {device}"
         )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import math
 import numbers
-import operator
 from typing import Any
+
+import numpy as np
 
 from vl4pose import _core
 from vl4pose._arrays import default_num_threads
-from vl4pose.skeleton import nearest
+from vl4pose.skeleton import nearest, shown
 
 METHODS = ("expected", "max", "marginal", "sum")
 OBJECTIVES = ("map", "eq6")
@@ -54,8 +55,9 @@ def score_options(
     try:
         return _checked(*values)
     except TypeError:
-        # Either a wrong type or an argument that cannot be a cache key: say which and why.
-        return _checked.__wrapped__(*values)
+        pass
+    # Either a wrong type or an argument that cannot be a cache key: say which and why.
+    return _checked.__wrapped__(*values)
 
 
 # typed: 1, 1.0 and True are equal and yet not all of them valid.
@@ -72,8 +74,11 @@ def _checked(
     subpixel: Any,
 ) -> _core.ScoreOptions:
     distance = integer(min_distance, "min_distance", 1)
-    border = distance if exclude_border is True else exclude_border
-    border = 0 if border is False else integer(border, "exclude_border", 0)
+    if isinstance(exclude_border, (bool, np.bool_)):
+        border = distance if exclude_border else 0
+    else:
+        border = integer(exclude_border, "exclude_border", 0)
+    step = "none" if subpixel is None else choice(subpixel, "subpixel", SUBPIXELS, "None or ")
     return _core.ScoreOptions(
         num_peaks=integer(num_peaks, "num_peaks", 1, MAX_NUM_PEAKS),
         min_distance=min(distance, _MAX_PIXELS),
@@ -83,36 +88,44 @@ def _checked(
         temperature=checked_temperature(temperature),
         method=choice(method, "method", METHODS),
         objective=choice(objective, "objective", OBJECTIVES),
-        subpixel="none" if subpixel is None else choice(subpixel, "subpixel", SUBPIXELS),
+        subpixel=step,
     )
 
 
 def integer(value: object, argument: str, low: int, high: int | None = None) -> int:
     """Return ``value`` as an int between ``low`` and ``high``, both allowed."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{argument} must be an integer, got {_shown(value)}")
-    number = operator.index(value)
+    if isinstance(value, bool) or not isinstance(value, (int, numbers.Integral)):
+        raise TypeError(f"{argument} must be an integer, got {shown(value)}")
+    number = int(value)
     if number < low or (high is not None and number > high):
         rule = f"at least {low}" if high is None else f"between {low} and {high}"
-        raise ValueError(f"{argument} must be {rule}, got {number}")
+        raise ValueError(f"{argument} must be {rule}, got {shown(number)}")
     return number
 
 
-def choice(value: object, argument: str, valid: tuple[str, ...]) -> str:
-    """Return ``value`` if it is one of the valid names."""
+def choice(value: object, argument: str, valid: tuple[str, ...], otherwise: str = "") -> str:
+    """Return ``value`` if it is one of the valid names; ``otherwise`` is said before them."""
     if not isinstance(value, str):
-        raise TypeError(f"{argument} must be a string, got {_shown(value)}")
+        raise TypeError(f"{argument} must be {otherwise}{nearest('', valid)}, got {shown(value)}")
     if value not in valid:
-        raise ValueError(f"{argument} must be {nearest(value, valid)}, got {value!r}")
+        raise ValueError(f"{argument} must be {otherwise}{nearest(value, valid)}, got {value!r}")
     return value
+
+
+def flag(value: object, argument: str) -> bool:
+    """Return ``value`` as a bool."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{argument} must be True or False, got {shown(value)}")
+    return bool(value)
 
 
 def checked_temperature(value: object) -> float:
     """Return a softmax temperature as a float."""
-    temperature = _real(value, "temperature")
+    temperature = _real(value, "temperature", "a real number")
     if not MIN_TEMPERATURE <= temperature <= MAX_TEMPERATURE:
         raise ValueError(
-            f"temperature must be between {MIN_TEMPERATURE:g} and {MAX_TEMPERATURE:g}, got {value}"
+            f"temperature must be between {MIN_TEMPERATURE:g} and {MAX_TEMPERATURE:g}, "
+            f"got {shown(value)}"
         )
     return temperature
 
@@ -127,17 +140,16 @@ def threads(num_threads: int | None, num_images: int) -> int:
 def _threshold(value: object, argument: str) -> float | None:
     if value is None:
         return None
-    threshold = _real(value, argument)
+    threshold = _real(value, argument, "a real number or None")
     if math.isnan(threshold):
-        raise ValueError(f"{argument} must be a number or None, got nan")
+        raise ValueError(f"{argument} must be a real number or None, got {shown(value)}")
     return threshold
 
 
-def _real(value: object, argument: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{argument} must be a real number, got {_shown(value)}")
-    return float(value)
-
-
-def _shown(value: object) -> str:
-    return f"{value!r}" if isinstance(value, (bool, str, float)) else type(value).__name__
+def _real(value: object, argument: str, rule: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (float, numbers.Real)):
+        raise TypeError(f"{argument} must be {rule}, got {shown(value)}")
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf  # type: ignore[operator]

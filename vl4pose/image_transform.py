@@ -29,8 +29,9 @@ ALIGNMENTS = ("corners", "centers")
 # Larger inputs are mistakes, and one batch of them would not fit in memory.
 _LARGEST_SIDE = 16384
 
-# A target pixel that reaches past the image by less than this much of a pixel counts as inside it:
-# float arithmetic alone must not blacken a row or column.
+# A target pixel that reaches past the image by less than this much of a pixel counts as inside it,
+# and a size that misses a whole number by less as that number: float arithmetic alone must not
+# blacken a row or column.
 _EDGE_TOLERANCE = 1e-6
 
 
@@ -113,7 +114,7 @@ class ImageTransform:
     W x H::
 
         k = min(W / w, H / h)
-        w' = max(1, round(k w)),  h' = max(1, round(k h))
+        w' = max(1, floor(k w)),  h' = max(1, floor(k h))
         left = (W - w') // 2,     top = (H - h') // 2
 
     and ``x_input = (x + 1/2 - x0) w' / w + left - 1/2``. The two axes differ in scale by what the
@@ -301,8 +302,8 @@ class ImageTransform:
         width, height = self.input_size
         source_width, source_height = source[2] - source[0], source[3] - source[1]
         scale = min(width / source_width, height / source_height)
-        target_width = max(1, round(source_width * scale))
-        target_height = max(1, round(source_height * scale))
+        target_width = max(1, math.floor(source_width * scale + _EDGE_TOLERANCE))
+        target_height = max(1, math.floor(source_height * scale + _EDGE_TOLERANCE))
         left, top = (width - target_width) // 2, (height - target_height) // 2
         return Placement(source, (left, top, left + target_width, top + target_height))
 

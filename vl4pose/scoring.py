@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from vl4pose import _core
 from vl4pose._arrays import ArrayKind, check_same_device, take
-from vl4pose._options import checked_temperature, score_options, threads
+from vl4pose._options import checked_temperature, flag, score_options, threads
 from vl4pose.results import Analysis, Decoded, Peaks, Refined
 from vl4pose.skeleton import Skeleton, resolve_skeleton
 
@@ -157,7 +157,7 @@ def peak_weights(
         raise ValueError(f"values must have axes (B, J, K) or (J, K), got shape {shape}")
     counts = None
     if count is not None:
-        counts = _checked_count(count, shape)
+        counts = _checked_count(count, values_)
     result = kind.empty(shape, dtype, values_)
     _core.peak_weights(
         values_,
@@ -489,11 +489,11 @@ def pose_log_likelihood(
     -----
     Per link ell = -1/2 (log 2 pi + s + (r - d)^2 exp(-s)), Eq. 5.
     """
-    check_same_device(params, keypoints, "params", "keypoints")
+    per_link = flag(per_link, "per_link")
     points, kind, dtype, lead, J = _take_keypoints(keypoints, (2,))
     tree_skeleton = resolve_skeleton(skeleton, J)
     L = tree_skeleton.num_links
-    links = _take_per_image(params, "params", lead, (L, 2))
+    links = _take_per_image(params, "params", lead, (L, 2), points, "keypoints")
     mask = _take_visible(visible, (*lead, J), points)
     result = kind.empty((*lead, L) if per_link else lead, dtype, points)
     _core.pose_log_likelihood(
@@ -502,7 +502,7 @@ def pose_log_likelihood(
         mask,
         tree_skeleton._tree,
         result,
-        bool(per_link),
+        per_link,
         threads(num_threads, lead[0] if lead else 1),
     )
     return kind.finish(result)  # type: ignore[no-any-return]
@@ -549,14 +549,15 @@ def offset_log_likelihood(
     -----
     Per link -1/2 (D log 2 pi + 2 sum log diag T + |T^-1 (y_child - y_parent - o)|^2), Eq. 4.
     """
-    check_same_device(offsets, keypoints, "offsets", "keypoints")
-    check_same_device(scale_tril, keypoints, "scale_tril", "keypoints")
+    per_link = flag(per_link, "per_link")
+    if skeleton is None:
+        raise TypeError("skeleton must be a Skeleton or a preset's name, got None")
     points, kind, dtype, lead, J = _take_keypoints(keypoints, (2, 3))
     D = int(points.shape[-1])
     tree_skeleton = resolve_skeleton(skeleton, J)
     L = tree_skeleton.num_links
-    shifts = _take_per_image(offsets, "offsets", lead, (L, D))
-    scales = _take_per_image(scale_tril, "scale_tril", lead, (L, D, D))
+    shifts = _take_per_image(offsets, "offsets", lead, (L, D), points, "keypoints")
+    scales = _take_per_image(scale_tril, "scale_tril", lead, (L, D, D), points, "keypoints")
     mask = _take_visible(visible, (*lead, J), points)
     result = kind.empty((*lead, L) if per_link else lead, dtype, points)
     _core.offset_log_likelihood(
@@ -566,7 +567,7 @@ def offset_log_likelihood(
         mask,
         tree_skeleton._tree,
         result,
-        bool(per_link),
+        per_link,
         threads(num_threads, lead[0] if lead else 1),
     )
     return kind.finish(result)  # type: ignore[no-any-return]
@@ -581,9 +582,6 @@ def _fused_pass(
     skeleton: Skeleton | str | None = None,
 ) -> dict[str, Any]:
     """Return the named outputs of one pass; those that need params only where params are given."""
-    needs_params = "score" in names or "peak_index" in names
-    if needs_params:
-        check_same_device(params, heatmaps, "params", "heatmaps")
     maps, kind = take(heatmaps, "heatmaps")
     dtype = kind.result_dtype(maps, "heatmaps")
     shape = tuple(maps.shape)
@@ -598,10 +596,10 @@ def _fused_pass(
     if H > _MAX_MAP_SIZE or W > _MAX_MAP_SIZE:
         raise ValueError(f"heatmaps must have H and W of at most 2^24, got shape {shape}")
     tree, L, links = None, 0, None
-    if needs_params:
+    if "score" in names or "peak_index" in names:
         tree_skeleton = resolve_skeleton(skeleton, J)
         tree, L = tree_skeleton._tree, tree_skeleton.num_links
-        links = _take_per_image(params, "params", lead, (L, 2))
+        links = _take_per_image(params, "params", lead, (L, 2), maps, "heatmaps")
     K = options.num_peaks
     outputs = {}
     for name in names:
@@ -625,8 +623,16 @@ def _refined(results: dict[str, Any]) -> Refined[Any]:
     )
 
 
-def _take_per_image(array: Any, argument: str, lead: tuple[int, ...], own: tuple[int, ...]) -> Any:
-    """Return a floating argument of shape ``lead + own`` or ``own``."""
+def _take_per_image(
+    array: Any,
+    argument: str,
+    lead: tuple[int, ...],
+    own: tuple[int, ...],
+    first: Any,
+    first_argument: str,
+) -> Any:
+    """Return a floating argument of shape ``lead + own`` or ``own``, beside the first one."""
+    check_same_device(array, first, argument, first_argument)
     taken, kind = take(array, argument)
     kind.result_dtype(taken, argument)
     shape = tuple(taken.shape)
@@ -665,11 +671,12 @@ def _take_visible(visible: Any, shape: tuple[int, ...], keypoints: Any) -> Any:
     return mask
 
 
-def _checked_count(count: Any, values_shape: tuple[int, ...]) -> Any:
+def _checked_count(count: Any, values: Any) -> Any:
+    check_same_device(count, values, "count", "values")
     counts, kind = take(count, "count")
     if "int" not in str(counts.dtype):
         raise TypeError(f"count must be integer, got {counts.dtype}")
-    *shape, K = values_shape
+    *shape, K = values.shape
     if tuple(counts.shape) != tuple(shape):
         raise ValueError(f"count must have shape {tuple(shape)}, got {tuple(counts.shape)}")
     if 0 not in shape and (int(counts.min()) < 0 or int(counts.max()) > K):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import json
+import numbers
 import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,9 +33,19 @@ _ALIASES = {
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return ``valid`` as a sentence for an error message, with the nearest name to ``name``."""
     names = list(valid)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    guess = f" (did you mean {close[0]!r}?)" if close else ""
+    folded = {valid_name.casefold(): valid_name for valid_name in names}
+    close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
+    guess = f" (did you mean {folded[close[0]]!r}?)" if close else ""
     return f"one of {', '.join(names)}{guess}"
+
+
+def shown(value: object) -> str:
+    """Return a number, a string or None as error messages show it, and of others the type."""
+    if isinstance(value, int) and value.bit_length() > 256:
+        return f"an integer of {value.bit_length()} bits"
+    if value is None or isinstance(value, str | numbers.Number):
+        return repr(value)
+    return type(value).__name__
 
 
 class Skeleton:
@@ -100,14 +112,14 @@ class Skeleton:
         sigmas: Sequence[float] | None = None,
     ) -> None:
         if not isinstance(name, str):
-            raise TypeError(f"name must be a string, got {type(name).__name__}")
+            raise TypeError(f"name must be a string, got {shown(name)}")
         set_ = object.__setattr__
         set_(self, "name", name)
         set_(self, "joints", _checked_joints(joints))
-        set_(self, "links", tuple(self._pair(link, "links") for link in links))
+        set_(self, "links", self._checked_pairs(links, "links"))
         set_(self, "link_names", tuple(self._link_name(*link) for link in self.links))
         set_(self, "root", self._checked_root())
-        set_(self, "pairs", self._default_pairs() if pairs is None else self._checked_pairs(pairs))
+        set_(self, "pairs", self._default_pairs() if pairs is None else self._checked_sides(pairs))
         set_(self, "sigmas", None if sigmas is None else self._checked_sigmas(sigmas))
         parents = [-1] * self.num_joints
         for parent, child in self.links:
@@ -129,14 +141,14 @@ class Skeleton:
 
         Raises
         ------
+        TypeError
+            If ``joint`` is not a string.
         ValueError
             If there is no such joint; the message lists the names and the nearest one.
         """
-        full = joint if joint in self.joints else _ALIASES.get(joint, joint)
-        try:
-            return self.joints.index(full)
-        except ValueError:
-            raise ValueError(f"joint must be {nearest(full, self.joints)}, got {joint!r}") from None
+        if not isinstance(joint, str):
+            raise TypeError(f"joint must be a string, got {shown(joint)}")
+        return self._index_of(joint, "joint must be")
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> Skeleton:
@@ -190,55 +202,66 @@ class Skeleton:
             sigmas=data.get("sigmas"),
         )
 
+    def _index_of(self, joint: str, rule: str) -> int:
+        full = joint if joint in self.joints else _ALIASES.get(joint, joint)
+        try:
+            return self.joints.index(full)
+        except ValueError:
+            raise ValueError(f"{rule} {nearest(full, self.joints)}, got {joint!r}") from None
+
     def _joint(self, joint: object, argument: str) -> int:
         if isinstance(joint, str):
-            try:
-                return self.joint_index(joint)
-            except ValueError as error:
-                raise ValueError(f"{argument}: {error}") from None
-        if isinstance(joint, int) and not isinstance(joint, bool):
-            if not 0 <= joint < self.num_joints:
+            return self._index_of(joint, f"{argument} must name joints, each")
+        if isinstance(joint, numbers.Integral) and not isinstance(joint, bool):
+            index = int(joint)
+            if not 0 <= index < self.num_joints:
                 raise ValueError(
-                    f"{argument} must index joints 0 to {self.num_joints - 1}, got {joint}"
+                    f"{argument} must index joints 0 to {self.num_joints - 1}, got {shown(index)}"
                 )
-            return joint
-        raise TypeError(
-            f"{argument} must name joints by string or index, got {type(joint).__name__}"
-        )
+            return index
+        raise TypeError(f"{argument} must name joints by string or index, got {shown(joint)}")
 
-    def _pair(self, pair: object, argument: str) -> tuple[int, int]:
-        if isinstance(pair, str) or not isinstance(pair, Sequence) or len(pair) != 2:
-            raise TypeError(f"{argument} must hold pairs of joints, got {pair!r}")
-        return self._joint(pair[0], argument), self._joint(pair[1], argument)
+    def _checked_pairs(self, pairs: object, argument: str) -> tuple[tuple[int, int], ...]:
+        checked = []
+        for pair in _items(pairs, argument, "pairs of joints"):
+            if isinstance(pair, str) or not isinstance(pair, Sequence) or len(pair) != 2:
+                raise TypeError(f"{argument} must hold pairs of joints as tuples, got {pair!r}")
+            checked.append((self._joint(pair[0], argument), self._joint(pair[1], argument)))
+        return tuple(checked)
 
     def _link_name(self, parent: int, child: int) -> str:
         return f"{self.joints[parent]}>{self.joints[child]}"
 
     def _checked_root(self) -> int:
         parents: dict[int, int] = {}
+        children: dict[int, list[int]] = {j: [] for j in range(self.num_joints)}
         for parent, child in self.links:
+            if parents.get(child) == parent:
+                raise ValueError(
+                    f"links must be distinct, got {self._link_name(parent, child)!r} twice"
+                )
             if child in parents:
                 raise ValueError(
                     f"links must give each joint one parent, got two for {self.joints[child]!r}: "
                     f"{self.joints[parents[child]]!r} and {self.joints[parent]!r}"
                 )
             parents[child] = parent
+            children[parent].append(child)
         roots = [j for j in range(self.num_joints) if j not in parents]
-        reached = set(roots[:1])
-        for _ in self.links:
-            reached |= {child for child, parent in parents.items() if parent in reached}
-        touched = {j for link in self.links for j in link}
-        for j in range(self.num_joints):
-            if self.num_joints > 1 and j not in touched:
+        for j in roots:
+            if self.num_joints > 1 and not children[j]:
                 raise ValueError(f"links must reach every joint, got none for {self.joints[j]!r}")
         if len(roots) > 1:
             names = ", ".join(repr(self.joints[j]) for j in roots)
             raise ValueError(f"links must leave one root, got {len(roots)}: {names}")
-        for j in range(self.num_joints):
-            if j not in reached:
-                raise ValueError(
-                    f"links must have no cycle, got one that holds {self._cycle(j, parents)}"
-                )
+        reached = roots[:]
+        for j in reached:  # which grows meanwhile
+            reached += children[j]
+        unreached = parents.keys() - reached
+        if unreached:
+            raise ValueError(
+                f"links must have no cycle, got {self._cycle(min(unreached), parents)}"
+            )
         return roots[0]
 
     def _cycle(self, joint: int, parents: Mapping[int, int]) -> str:
@@ -257,8 +280,8 @@ class Skeleton:
             if (right := name.replace("left_", "right_", 1)) != name and right in index
         )
 
-    def _checked_pairs(self, pairs: Sequence[object]) -> tuple[tuple[int, int], ...]:
-        checked = tuple(self._pair(pair, "pairs") for pair in pairs)
+    def _checked_sides(self, pairs: object) -> tuple[tuple[int, int], ...]:
+        checked = self._checked_pairs(pairs, "pairs")
         seen: set[int] = set()
         for j in (j for pair in checked for j in pair):
             if j in seen:
@@ -268,16 +291,18 @@ class Skeleton:
             seen.add(j)
         return checked
 
-    def _checked_sigmas(self, sigmas: Sequence[float]) -> tuple[float, ...]:
-        checked = tuple(float(sigma) for sigma in sigmas)
-        if len(checked) != self.num_joints:
+    def _checked_sigmas(self, sigmas: object) -> tuple[float, ...]:
+        items = _items(sigmas, "sigmas", "numbers")
+        if len(items) != self.num_joints:
             raise ValueError(
-                f"sigmas must hold one number per joint ({self.num_joints}), got {len(checked)}"
+                f"sigmas must hold one number per joint ({self.num_joints}), got {len(items)}"
             )
-        for sigma in checked:
-            if not 0 < sigma < float("inf"):
-                raise ValueError(f"sigmas must be positive and finite, got {sigma}")
-        return checked
+        for sigma in items:
+            if isinstance(sigma, bool) or not isinstance(sigma, numbers.Real):
+                raise TypeError(f"sigmas must hold real numbers, got {shown(sigma)}")
+            if not 0 < sigma <= sys.float_info.max:  # type: ignore[operator]
+                raise ValueError(f"sigmas must be positive and finite, got {shown(sigma)}")
+        return tuple(float(sigma) for sigma in items)
 
     def _key(self) -> tuple[object, ...]:
         return self.name, self.joints, self.links, self.pairs, self.sigmas
@@ -303,19 +328,28 @@ class Skeleton:
         return Skeleton._from_json, (self.to_json(),)
 
 
-def _checked_joints(joints: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(joints, str) or not isinstance(joints, Sequence):
-        raise TypeError(f"joints must be a sequence of names, got {type(joints).__name__}")
-    for joint in joints:
+def _items(values: object, argument: str, what: str) -> Sequence[Any]:
+    """Return a sequence or the rows of an array."""
+    items = values.tolist() if hasattr(values, "tolist") else values
+    if isinstance(items, str) or not isinstance(items, Sequence):
+        raise TypeError(f"{argument} must be a sequence of {what}, got {shown(values)}")
+    return items
+
+
+def _checked_joints(joints: object) -> tuple[str, ...]:
+    checked: dict[str, None] = {}
+    for joint in _items(joints, "joints", "names"):
         if not isinstance(joint, str):
-            raise TypeError(f"joints must hold strings, got {type(joint).__name__}")
-    checked = tuple(_ALIASES.get(joint, joint) for joint in joints)
+            raise TypeError(f"joints must hold strings, got {shown(joint)}")
+        if not joint or ">" in joint:  # which would make names of links ambiguous
+            raise ValueError(f"joints must have names, not empty and without '>', got {joint!r}")
+        full = _ALIASES.get(joint, joint)
+        if full in checked:
+            raise ValueError(f"joints must have distinct names, got {full!r} twice")
+        checked[full] = None
     if not checked:
         raise ValueError("joints must hold at least one name, got none")
-    for joint in checked:
-        if checked.count(joint) > 1:
-            raise ValueError(f"joints must have distinct names, got {joint!r} twice")
-    return checked
+    return tuple(checked)
 
 
 def _tree_links(links: str) -> list[tuple[str, str]]:
@@ -393,7 +427,7 @@ def get_skeleton(name: str) -> Skeleton:
         If there is no such preset; the message lists them and the nearest one.
     """
     if not isinstance(name, str):
-        raise TypeError(f"skeleton name must be a string, got {type(name).__name__}")
+        raise TypeError(f"skeleton must be a preset's name, got {shown(name)}")
     try:
         return _PRESETS[name]
     except KeyError:
@@ -423,11 +457,11 @@ def resolve_skeleton(skeleton: Skeleton | str | None, num_joints: int) -> Skelet
         skeleton = get_skeleton(skeleton)
     elif not isinstance(skeleton, Skeleton):
         raise TypeError(
-            f"skeleton must be a Skeleton, a preset's name or None, got {type(skeleton).__name__}"
+            f"skeleton must be a Skeleton, a preset's name or None, got {shown(skeleton)}"
         )
     if skeleton.num_joints != num_joints:
         raise ValueError(
-            f"skeleton must have as many joints as there are heatmaps ({num_joints}), got "
+            f"skeleton must have as many joints as the arrays ({num_joints}), got "
             f"{skeleton.name!r} with {skeleton.num_joints}"
         )
     return skeleton
