@@ -21,16 +21,26 @@ Offset quarter(const Map<T>& map, std::int64_t x, std::int64_t y) {
 template <class T>
 Offset centroid(const Map<T>& map, std::int64_t x, std::int64_t y) {
   constexpr std::int64_t reach = 2;
+  const std::int64_t top = std::max(y - reach, std::int64_t{0});
+  const std::int64_t left = std::max(x - reach, std::int64_t{0});
+  const std::int64_t bottom = std::min(y + reach, map.H - 1);
+  const std::int64_t right = std::min(x + reach, map.W - 1);
+  double largest = 0.0;
+  for (std::int64_t v = top; v <= bottom; ++v) {
+    for (std::int64_t u = left; u <= right; ++u) largest = std::max<double>(largest, map(v, u));
+  }
+  if (largest == 0.0) return {};
   double sum = 0.0, sum_x = 0.0, sum_y = 0.0;
-  for (std::int64_t dy = -std::min(reach, y); dy <= std::min(reach, map.H - 1 - y); ++dy) {
-    for (std::int64_t dx = -std::min(reach, x); dx <= std::min(reach, map.W - 1 - x); ++dx) {
-      const double weight = std::max<double>(map(y + dy, x + dx), 0.0);
+  for (std::int64_t v = top; v <= bottom; ++v) {
+    for (std::int64_t u = left; u <= right; ++u) {
+      // A share of the largest, so that no sum overflows.
+      const double weight = std::max<double>(map(v, u), 0.0) / largest;
       sum += weight;
-      sum_x += weight * static_cast<double>(dx);
-      sum_y += weight * static_cast<double>(dy);
+      sum_x += weight * static_cast<double>(u - x);
+      sum_y += weight * static_cast<double>(v - y);
     }
   }
-  return sum > 0.0 ? Offset{sum_x / sum, sum_y / sum} : Offset{};
+  return {sum_x / sum, sum_y / sum};
 }
 
 constexpr std::int64_t kBlurReach = 5;  // 11 pixels
@@ -88,7 +98,8 @@ Offset dark(const Map<T>& map, std::int64_t x, std::int64_t y) {
   const double gy = 0.5 * (at(1, 0) - at(-1, 0));
   const double hxx = 0.25 * (at(0, 2) - 2.0 * at(0, 0) + at(0, -2));
   const double hyy = 0.25 * (at(2, 0) - 2.0 * at(0, 0) + at(-2, 0));
-  const double hxy = 0.25 * (at(1, 1) - at(-1, 1) - at(1, -1) + at(-1, -1));
+  // So grouped, it is exactly 0 on a ridge along an axis.
+  const double hxy = 0.25 * ((at(1, 1) - at(1, -1)) - (at(-1, 1) - at(-1, -1)));
   const double determinant = hxx * hyy - hxy * hxy;
   if (determinant == 0.0) return {};
   const Offset step{-(hyy * gx - hxy * gy) / determinant, -(hxx * gy - hxy * gx) / determinant};

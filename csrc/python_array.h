@@ -45,13 +45,14 @@ struct Array {
   // The memory of a contiguous array of n values of T, for an output.
   template <class T>
   T* contiguous(std::int64_t n) const {
-    std::int64_t expected = size_of(dtype), size = 1;
-    for (int axis = ndim - 1; axis >= 0; --axis) {
+    std::int64_t size = 1;
+    for (int axis = 0; axis < ndim; ++axis) size *= shape[axis];
+    std::int64_t expected = size_of(dtype);
+    for (int axis = ndim - 1; axis >= 0 && size > 0; --axis) {
       if (shape[axis] > 1 && strides[axis] != expected) {
         throw py::value_error("output must be contiguous");
       }
       expected *= shape[axis];
-      size *= shape[axis];
     }
     if (size != n || size_of(dtype) != sizeof(T))
       throw py::value_error("output of unexpected size");

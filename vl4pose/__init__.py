@@ -7,6 +7,7 @@ agree with the expected ones; low means annotate. See :mod:`vl4pose.scoring` for
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 try:
@@ -70,4 +71,10 @@ def __getattr__(name: str) -> Any:
         from vl4pose.scorer import Scorer
 
         return Scorer
+    if name == "nn":  # needs torch as well
+        return importlib.import_module("vl4pose.nn")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

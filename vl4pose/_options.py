@@ -78,7 +78,7 @@ def _checked(
         border = distance if exclude_border else 0
     else:
         border = integer(exclude_border, "exclude_border", 0)
-    step = "none" if subpixel is None else choice(subpixel, "subpixel", SUBPIXELS, "None or ")
+    step = "none" if subpixel is None else choice(subpixel, "subpixel", SUBPIXELS, " or None")
     return _core.ScoreOptions(
         num_peaks=integer(num_peaks, "num_peaks", 1, MAX_NUM_PEAKS),
         min_distance=min(distance, _MAX_PIXELS),
@@ -104,11 +104,11 @@ def integer(value: object, argument: str, low: int, high: int | None = None) -> 
 
 
 def choice(value: object, argument: str, valid: tuple[str, ...], otherwise: str = "") -> str:
-    """Return ``value`` if it is one of the valid names; ``otherwise`` is said before them."""
+    """Return ``value`` if it is one of the valid names; ``otherwise`` is said after them."""
     if not isinstance(value, str):
-        raise TypeError(f"{argument} must be {otherwise}{nearest('', valid)}, got {shown(value)}")
+        raise TypeError(f"{argument} must be {nearest('', valid)}{otherwise}, got {shown(value)}")
     if value not in valid:
-        raise ValueError(f"{argument} must be {otherwise}{nearest(value, valid)}, got {value!r}")
+        raise ValueError(f"{argument} must be {nearest(value, valid)}{otherwise}, got {value!r}")
     return value
 
 

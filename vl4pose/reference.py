@@ -412,8 +412,9 @@ def centroid_step(heatmap: FloatArray, x: int, y: int) -> Float64Array:
     """
     top, left = max(y - 2, 0), max(x - 2, 0)
     weights = np.maximum(heatmap[top : y + 3, left : x + 3].astype(np.float64), 0.0)
-    if weights.sum() == 0:
+    if weights.max() == 0:
         return np.zeros(2)
+    weights /= weights.max()  # so that no sum of theirs overflows
     dy, dx = np.indices(weights.shape) + np.array([top - y, left - x])[:, None, None]
     mean: Float64Array = np.array([(weights * dx).sum(), (weights * dy).sum()]) / weights.sum()
     return mean

@@ -80,10 +80,12 @@ class Skeleton:
     Raises
     ------
     TypeError
-        If a name is not a string or a joint is given by neither name nor index.
+        If a name is not a string, a joint is given by neither name nor index, a sigma is no number,
+        or something is no sequence.
     ValueError
-        If names repeat, a link or pair names an unknown joint, or the links are not a rooted tree
-        over all joints: two parents, two roots, a cycle or a joint without a link.
+        If names repeat, are empty or hold a ``>``, a link or pair names an unknown joint, or the
+        links are not a rooted tree over all joints: two parents, two roots, a cycle or a joint
+        without a link. If pairs share a joint, or sigmas are not one positive number per joint.
 
     Notes
     -----
@@ -186,7 +188,7 @@ class Skeleton:
     @classmethod
     def _from_json(cls, data: object) -> Skeleton:
         if not isinstance(data, Mapping):
-            raise TypeError(f"expected an object, got {type(data).__name__}")
+            raise TypeError(f"expected an object, got {shown(data)}")
         keys = ("name", "joints", "links", "pairs", "sigmas")
         for key in data:
             if key not in keys:
@@ -419,10 +421,21 @@ _PRESET_OF_NUM_JOINTS = {14: "lsp", 16: "mpii", 17: "coco", 21: "hand"}
 
 
 def get_skeleton(name: str) -> Skeleton:
-    """Return a preset skeleton: ``"mpii"``, ``"lsp"``, ``"coco"``, ``"hand"`` or ``"icvl"``.
+    """Return a preset skeleton.
+
+    Parameters
+    ----------
+    name : {"lsp", "mpii", "coco", "hand", "icvl"}
+        Of 14, 16, 17, 21 and 16 joints.
+
+    Returns
+    -------
+    Skeleton
 
     Raises
     ------
+    TypeError
+        If ``name`` is not a string.
     ValueError
         If there is no such preset; the message lists them and the nearest one.
     """

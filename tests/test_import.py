@@ -1,0 +1,168 @@
+"""Importing vl4pose: what it needs, what it leaves alone, and what it offers."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import importlib.metadata
+import inspect
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import vl4pose
+from vl4pose import _core
+
+OPTIONAL = {"torch", "matplotlib", "PIL", "pyarrow", "typer", "rich", "scipy", "skimage", "cv2"}
+# Makes every package but NumPy look as if it were not installed.
+NUMPY_ALONE = """
+import importlib.abc, sys
+
+class NothingElse(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {*sys.stdlib_module_names, "numpy", "vl4pose"}:
+            return None
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, NothingElse())
+import numpy as np
+import vl4pose
+"""
+EVERY_OPERATION = """
+import numpy as np
+
+heatmaps = np.random.default_rng(0).random((3, 14, 8, 8), dtype=np.float32)
+params = np.tile(np.float32([3.0, 1.0]), (13, 1))
+scale_tril = np.tile(np.eye(2, dtype=np.float32), (13, 1, 1))
+
+result = vl4pose.analyze(heatmaps, params, subpixel="dark")
+peaks = vl4pose.local_maxima(heatmaps)
+poses = vl4pose.decode(heatmaps).keypoints
+assert (vl4pose.score(heatmaps, params) == result.score).all()
+assert vl4pose.score(heatmaps[1], params) == result.score[1]
+assert (vl4pose.refine(heatmaps, params).log_prob == result.refined.log_prob).all()
+assert vl4pose.peak_weights(peaks.values, count=peaks.count).shape == (3, 14, 5)
+assert vl4pose.multi_peak_entropy(heatmaps).shape == (3,)
+assert vl4pose.pose_log_likelihood(poses, params).shape == (3,)
+vl4pose.get_skeleton("lsp").to_file("lsp.json")
+skeleton = vl4pose.Skeleton.from_file("lsp.json")
+offsets = np.zeros((13, 2), np.float32)
+assert vl4pose.offset_log_likelihood(poses, offsets, scale_tril, skeleton=skeleton).shape == (3,)
+vl4pose.save_params("bones.json", vl4pose.fit_params(poses, None, "lsp"), "lsp")
+assert vl4pose.load_params("bones.json", "lsp").shape == (13, 2)
+"""
+
+
+def run(code: str, directory: Path, status: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run Python code in a new process, where warnings are errors and no source tree is near."""
+    process = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert process.returncode == status, process.stderr
+    return process
+
+
+@pytest.mark.parametrize("then", ["", EVERY_OPERATION], ids=["import", "every operation"])
+def test_no_optional_package_is_loaded(then: str, tmp_path: Path) -> None:
+    code = f"import vl4pose\n{then}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
+    process = run(code, tmp_path)
+    assert process.stderr == ""
+    modules = json.loads(process.stdout)
+    assert "numpy" in modules
+    assert OPTIONAL.isdisjoint(name.partition(".")[0] for name in modules)
+    assert {"vl4pose.scorer", "vl4pose.cli", "vl4pose.nn", "vl4pose.reference"}.isdisjoint(modules)
+
+
+def test_numpy_alone_is_enough(tmp_path: Path) -> None:
+    process = run(f"{NUMPY_ALONE}\n{EVERY_OPERATION}\nprint('done')", tmp_path)
+    assert (process.stdout, process.stderr) == ("done\n", "")
+
+
+@pytest.mark.parametrize("how", ["vl4pose.Scorer", "from vl4pose import Scorer"])
+def test_scorer_without_torch_says_what_to_install(how: str, tmp_path: Path) -> None:
+    process = run(f"{NUMPY_ALONE}\n{how}", tmp_path, status=1)
+    message = "ImportError: vl4pose.Scorer needs torch: pip install 'vl4pose[torch]'"
+    assert process.stderr.splitlines()[-1] == message
+
+
+def test_bad_input_without_torch_is_the_same_error(tmp_path: Path) -> None:
+    process = run(f"{NUMPY_ALONE}\nvl4pose.decode([1.0])", tmp_path, status=1)
+    assert process.stderr.splitlines()[-1] == (
+        "TypeError: heatmaps must be a NumPy array, a torch tensor or an array with __dlpack__, "
+        "got list"
+    )
+
+
+def test_dir_lists_the_public_names(tmp_path: Path) -> None:
+    """Before anything lazy has been looked up, so in a new process."""
+    code = """
+import json, sys, vl4pose
+listed = [name for name in dir(vl4pose) if f"vl4pose.{name}" not in sys.modules]
+print(json.dumps([listed, vl4pose.__all__]))
+"""
+    listed, public = json.loads(run(code, tmp_path).stdout)
+    assert sorted(name for name in listed if not name.startswith("_")) == sorted(public)
+
+
+@pytest.mark.parametrize("name", vl4pose.__all__)
+def test_public_names_exist(name: str) -> None:
+    assert getattr(vl4pose, name).__name__ == name
+
+
+def test_unknown_attribute() -> None:
+    with pytest.raises(AttributeError) as caught:
+        vl4pose.scorr  # type: ignore[attr-defined]  # noqa: B018
+    assert str(caught.value) == "module 'vl4pose' has no attribute 'scorr'"
+    assert not hasattr(vl4pose, "Scorers")
+
+
+def section(docstring: str, title: str) -> str:
+    """The text of one section of a numpydoc docstring, empty where there is none."""
+    found = re.search(rf"^{title}\n-+\n(.*?)(?=^\w[\w ]*\n-{{3,}}$|\Z)", docstring, re.M | re.S)
+    return found[1] if found else ""
+
+
+@pytest.mark.parametrize("name", vl4pose.__all__)
+def test_public_names_are_documented(name: str) -> None:
+    public: Any = getattr(vl4pose, name)
+    docstring = inspect.getdoc(public) or ""
+    assert docstring
+    if hasattr(public, "_fields"):
+        described, names = section(docstring, "Attributes"), public._fields
+    elif name == "Status":
+        described, names = docstring, ()
+    else:
+        described, names = section(docstring, "Parameters"), inspect.signature(public).parameters
+    for parameter in names:
+        assert re.search(rf"(^|, ){parameter}\b", described, re.M), f"{parameter} of {name}"
+    if inspect.isfunction(public):
+        returns = inspect.signature(public).return_annotation != "None"
+        assert bool(section(docstring, "Returns")) == returns
+        assert section(docstring, "Raises")
+
+
+@pytest.mark.parametrize("name", ["joint_index", "from_file", "to_file", "num_joints", "num_links"])
+def test_what_a_skeleton_offers_is_documented(name: str) -> None:
+    assert inspect.getdoc(getattr(vl4pose.Skeleton, name))
+
+
+@pytest.mark.parametrize("name", ["scoring", "link_params", "scorer"])
+def test_examples_of_the_documentation_run(name: str) -> None:
+    result = doctest.testmod(importlib.import_module(f"vl4pose.{name}"))
+    assert result.attempted > 0
+    assert result.failed == 0
+
+
+def test_version_is_one() -> None:
+    assert vl4pose.__version__ == importlib.metadata.version("vl4pose")
+    assert vl4pose.__version__ == _core.build_info()["version"]
