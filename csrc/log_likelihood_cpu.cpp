@@ -69,12 +69,17 @@ double TreeLikelihood::posterior(const PosePeaks& peaks, const Link* links, doub
         down_[j * K + b] = log_sum_exp(row_.data(), peaks.count[parent]);
       }
     }
-    // exp(marginal) is every joint's own sum of beliefs; taken from it, they sum to one even where
-    // huge terms have left few digits.
+    // exp(marginal) is the sum of any joint's beliefs. Divided by that sum they sum to one, even
+    // where huge terms have left few digits.
     const std::int64_t n = peaks.count[j];
     for (std::int64_t k = 0; k < n; ++k) row_[k] = recursion_.up(j)[k] + down_[j * K + k];
-    const double log_sum = log_sum_exp(row_.data(), n);
-    for (std::int64_t k = 0; k < n; ++k) posterior[j * K + k] = std::exp(row_[k] - log_sum);
+    const double largest = *std::max_element(row_.begin(), row_.begin() + n);
+    double sum = 0.0;
+    for (std::int64_t k = 0; k < n; ++k) {
+      posterior[j * K + k] = std::exp(row_[k] - largest);
+      sum += posterior[j * K + k];
+    }
+    for (std::int64_t k = 0; k < n; ++k) posterior[j * K + k] /= sum;
   }
   return marginal;
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -124,10 +125,9 @@ def test_posterior_sums_to_one_for_all_params(
     length = rng.choice([-1e7, -1e6, 0.0, 10.0, 1e4, 1e6], (2, len(links)))
     log_variance = rng.choice([-30.0, -20.0, -10.0, -4.0, 0.0, 20.0], (2, len(links)))
     params = np.stack([length + rng.random(length.shape), log_variance], axis=-1)
-    for num_peaks in (1, 4):
-        result = vl4pose.analyze(
-            heatmaps, params, skeleton=tree(links), num_peaks=num_peaks, min_distance=2
-        )
+    options: dict[str, Any] = {"skeleton": tree(links), "min_distance": 2}
+    for num_peaks, module in itertools.product((1, 4), (vl4pose, reference)):
+        result = module.analyze(heatmaps, params, num_peaks=num_peaks, **options)
         assert ((result.posterior >= 0) & (result.posterior <= 1 + 1e-6)).all()
         assert_allclose(result.posterior.sum(axis=-1), 1.0, rtol=1e-6)
         assert np.isfinite(result.score).all()

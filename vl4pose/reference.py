@@ -370,7 +370,8 @@ def posterior(skeleton: Skeleton, log_weights: PerJoint, ell: PerLink) -> list[F
                     known = known + message[sibling]
             outside[child] = log_sum_exp(known[:, None] + ell[link], axis=0)
     belief = [below + above for below, above in zip(inside, outside, strict=True)]
-    return [np.exp(log_p - log_sum_exp(log_p)) for log_p in belief]
+    share = [np.exp(log_p - log_p.max()) for log_p in belief]
+    return [p / p.sum() for p in share]
 
 
 # ------------------------------------------------------------------------------------------------
