@@ -42,7 +42,7 @@ def test_equals_scikit_image_and_the_twin(case: tuple[np.ndarray, dict[str, Any]
 @pytest.mark.parametrize("min_distance", range(1, 17))
 def test_every_distance(min_distance: int, exclude_border: int | bool) -> None:
     options = {"min_distance": min_distance, "exclude_border": exclude_border, "num_peaks": 64}
-    for seed, (height, width) in enumerate([(64, 64), (47, 33), (7, 61)]):
+    for seed, (height, width) in enumerate([(64, 64), (96, 72), (47, 33), (7, 61)]):
         heatmaps = noise(1, 2, height, width, seed=seed, dtype=np.float32)
         check(heatmaps, **options)
         check(np.round(heatmaps), **options)  # plateaus and ties
@@ -170,6 +170,21 @@ def test_threshold_is_rounded_to_the_precision_of_the_map(dtype: Any) -> None:
     ):
         check(heatmaps, threshold_abs=threshold)
         assert vl4pose.local_maxima(heatmaps, threshold_abs=threshold).count.item() == count
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_relative_threshold_is_computed_in_the_precision_of_the_map(dtype: Any) -> None:
+    rng = np.random.default_rng(0)
+    for share, height in zip(
+        rng.uniform(0.3, 0.7, 50).tolist(), rng.uniform(1, 9, 50), strict=True
+    ):
+        heatmaps = np.zeros((1, 1, 20, 20), dtype)
+        heatmaps[0, 0, 4, 4] = height
+        threshold = dtype(share) * heatmaps.max()
+        for second, count in ((threshold, 1), (np.nextafter(threshold, dtype(9)), 2)):
+            heatmaps[0, 0, 12, 12] = second
+            check(heatmaps, threshold_rel=share)
+            assert vl4pose.local_maxima(heatmaps, threshold_rel=share).count.item() == count
 
 
 @pytest.mark.parametrize("threshold", [-1e300, 1e300, np.inf, -np.inf])

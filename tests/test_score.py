@@ -12,6 +12,7 @@ import threading
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -39,9 +40,15 @@ from strategies import (
 
 import vl4pose
 from vl4pose import Analysis, Peaks, Refined, Status, reference
+from vl4pose._options import threads
 
 NAN, INF = np.nan, np.inf
 PEAK_OPTIONS = ("num_peaks", "min_distance", "threshold_abs", "threshold_rel", "exclude_border")
+
+
+@pytest.fixture
+def torch() -> Any:
+    return pytest.importorskip("torch")
 
 
 def pick(result: Any, images: Any) -> Any:
@@ -399,6 +406,24 @@ def test_repeated_values_need_no_memory_of_their_own(axis: int, dtype: Any) -> N
     )
 
 
+def test_offsets_beyond_32_bits(tmp_path: Path) -> None:
+    # Three images far apart in a file that is almost all hole, and is read where they are only.
+    heatmaps, params = noise(3, 3, 16, 12, dtype=np.float32), np.array([[3.0, 0.5], [5.0, 0.0]])
+    apart = 2**31 + 64  # values, thus 2^33 bytes
+    path = tmp_path / "heatmaps"
+    far = np.memmap(path, np.float32, "w+", shape=2 * apart + heatmaps[0].size)
+    for image in range(3):
+        far[image * apart :][: heatmaps[0].size] = heatmaps[image].ravel()
+    strides = (4 * apart, *heatmaps.strides[1:])
+    spread = np.lib.stride_tricks.as_strided(far, heatmaps.shape, strides)
+    expected = vl4pose.analyze(heatmaps, params, skeleton=CHAIN)
+    assert_same_bits(vl4pose.analyze(spread, params, skeleton=CHAIN), expected)
+    assert_same_bits(
+        vl4pose.analyze(spread[::-1], params, skeleton=CHAIN), pick(expected, slice(None, None, -1))
+    )
+    path.unlink()
+
+
 COPIES_NOTHING = """
 import sys
 from pathlib import Path
@@ -472,6 +497,19 @@ def test_calls_at_the_same_time_change_nothing() -> None:
     with ThreadPoolExecutor(4) as pool:
         for images, found in zip(sizes, pool.map(call, sizes), strict=True):
             assert_same_bits(found, pick(expected, slice(images)))
+
+
+def test_number_of_threads_by_default(torch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        assert threads(None, num_images=8) == 3
+    finally:
+        torch.set_num_threads(before)
+    assert threads(None, num_images=1) == 1  # threads go over images
+    assert threads(5, num_images=1) == 5
+    monkeypatch.delitem(sys.modules, "torch")
+    assert threads(None, num_images=8) == len(os.sched_getaffinity(0))
 
 
 def digest(result: Any) -> bytes:
@@ -643,11 +681,6 @@ def convert(arrays: dict[str, np.ndarray], to: Callable[[np.ndarray], Any]) -> d
 
 def parts(result: Any) -> list[Any]:
     return list(named_arrays(result).values()) if hasattr(result, "_asdict") else [result]
-
-
-@pytest.fixture
-def torch() -> Any:
-    return pytest.importorskip("torch")
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
