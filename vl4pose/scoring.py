@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from vl4pose import _core
-from vl4pose._arrays import ArrayKind, check_same_device, take
+from vl4pose._arrays import check_same_device, take
 from vl4pose._options import checked_temperature, flag, score_options, threads
 from vl4pose.results import Analysis, Decoded, Peaks, Refined
 from vl4pose.skeleton import Skeleton, resolve_skeleton
@@ -489,23 +489,16 @@ def pose_log_likelihood(
     -----
     Per link ell = -1/2 (log 2 pi + s + (r - d)^2 exp(-s)), Eq. 5.
     """
-    per_link = flag(per_link, "per_link")
-    points, kind, dtype, lead, J = _take_keypoints(keypoints, (2,))
-    tree_skeleton = resolve_skeleton(skeleton, J)
-    L = tree_skeleton.num_links
-    links = _take_per_image(params, "params", lead, (L, 2), points, "keypoints")
-    mask = _take_visible(visible, (*lead, J), points)
-    result = kind.empty((*lead, L) if per_link else lead, dtype, points)
-    _core.pose_log_likelihood(
-        points,
-        links,
-        mask,
-        tree_skeleton._tree,
-        result,
+    return _given_pose(  # type: ignore[no-any-return]
+        _core.pose_log_likelihood,
+        keypoints,
+        (2,),
+        {"params": (params, lambda D: (2,))},
+        skeleton,
+        visible,
         per_link,
-        threads(num_threads, lead[0] if lead else 1),
+        num_threads,
     )
-    return kind.finish(result)  # type: ignore[no-any-return]
 
 
 def offset_log_likelihood(
@@ -549,28 +542,18 @@ def offset_log_likelihood(
     -----
     Per link -1/2 (D log 2 pi + 2 sum log diag T + |T^-1 (y_child - y_parent - o)|^2), Eq. 4.
     """
-    per_link = flag(per_link, "per_link")
     if skeleton is None:
         raise TypeError("skeleton must be a Skeleton or a preset's name, got None")
-    points, kind, dtype, lead, J = _take_keypoints(keypoints, (2, 3))
-    D = int(points.shape[-1])
-    tree_skeleton = resolve_skeleton(skeleton, J)
-    L = tree_skeleton.num_links
-    shifts = _take_per_image(offsets, "offsets", lead, (L, D), points, "keypoints")
-    scales = _take_per_image(scale_tril, "scale_tril", lead, (L, D, D), points, "keypoints")
-    mask = _take_visible(visible, (*lead, J), points)
-    result = kind.empty((*lead, L) if per_link else lead, dtype, points)
-    _core.offset_log_likelihood(
-        points,
-        shifts,
-        scales,
-        mask,
-        tree_skeleton._tree,
-        result,
+    return _given_pose(  # type: ignore[no-any-return]
+        _core.offset_log_likelihood,
+        keypoints,
+        (2, 3),
+        {"offsets": (offsets, lambda D: (D,)), "scale_tril": (scale_tril, lambda D: (D, D))},
+        skeleton,
+        visible,
         per_link,
-        threads(num_threads, lead[0] if lead else 1),
+        num_threads,
     )
-    return kind.finish(result)  # type: ignore[no-any-return]
 
 
 def _fused_pass(
@@ -610,6 +593,53 @@ def _fused_pass(
     return {name: kind.finish(output) for name, output in outputs.items()}
 
 
+def _given_pose(
+    operation: Callable[..., None],
+    keypoints: Any,
+    dimensions: tuple[int, ...],
+    of_links: dict[str, tuple[Any, Callable[[int], tuple[int, ...]]]],
+    skeleton: Skeleton | str | None,
+    visible: Any,
+    per_link: bool,
+    num_threads: int | None,
+) -> Any:
+    """Return the log-likelihood of poses in D of ``dimensions`` that are given by keypoints.
+
+    ``of_links`` holds, by name, each array that describes the links and its shape for one link.
+    """
+    per_link = flag(per_link, "per_link")
+    points, kind = take(keypoints, "keypoints")
+    dtype = kind.result_dtype(points, "keypoints")
+    shape = tuple(points.shape)
+    if len(shape) not in (2, 3) or shape[-1] not in dimensions:
+        last = " or ".join(str(dimension) for dimension in dimensions)
+        raise ValueError(
+            f"keypoints must have axes (B, J, D) or (J, D) with D of {last}, got shape {shape}"
+        )
+    lead, (J, D) = shape[:-2], shape[-2:]
+    if J < 1:
+        raise ValueError(f"keypoints must have J of at least 1, got shape {shape}")
+    tree_skeleton = resolve_skeleton(skeleton, J)
+    L = tree_skeleton.num_links
+    links = [
+        _take_per_image(array, name, lead, (L, *of_link(D)), points, "keypoints")
+        for name, (array, of_link) in of_links.items()
+    ]
+    mask = _take_visible(visible, (*lead, J), points)
+    result = kind.empty((*lead, L) if per_link else lead, dtype, points)
+    num_images = lead[0] if lead else 1
+    operation(
+        points,
+        *links,
+        mask,
+        tree_skeleton._tree,
+        result,
+        per_link,
+        threads(num_threads, num_images),
+    )
+    return kind.finish(result)
+
+
 def _peaks(results: dict[str, Any]) -> Peaks[Any]:
     return Peaks(xy=results["xy"], values=results["values"], count=results["count"])
 
@@ -640,23 +670,6 @@ def _take_per_image(
         either = f"{lead + own} or {own}" if lead else f"{own}"
         raise ValueError(f"{argument} must have shape {either}, got {shape}")
     return taken
-
-
-def _take_keypoints(
-    keypoints: Any, dimensions: tuple[int, ...]
-) -> tuple[Any, ArrayKind, Any, tuple[int, ...], int]:
-    """Return keypoints, their kind, the results' dtype, the batch axis (B,) or (), and J."""
-    points, kind = take(keypoints, "keypoints")
-    dtype = kind.result_dtype(points, "keypoints")
-    shape = tuple(points.shape)
-    if len(shape) not in (2, 3) or shape[-1] not in dimensions:
-        last = " or ".join(str(dimension) for dimension in dimensions)
-        raise ValueError(
-            f"keypoints must have axes (B, J, D) or (J, D) with D of {last}, got shape {shape}"
-        )
-    if shape[-2] < 1:
-        raise ValueError(f"keypoints must have J of at least 1, got shape {shape}")
-    return points, kind, dtype, shape[:-2], shape[-2]
 
 
 def _take_visible(visible: Any, shape: tuple[int, ...], keypoints: Any) -> Any:
