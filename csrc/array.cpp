@@ -17,9 +17,8 @@ void gather_row(const std::byte* source, std::int64_t stride, std::int64_t n, T*
 
 template <class T>
 bool is_rows_of(const View<4>& heatmaps, const std::byte* data) {
-  const DType own = sizeof(T) == sizeof(float) ? DType::float32 : DType::float64;
   const std::int64_t size = sizeof(T);
-  return heatmaps.dtype == own && (heatmaps.strides[3] == size || heatmaps.shape[3] == 1) &&
+  return heatmaps.dtype == kDType<T> && (heatmaps.strides[3] == size || heatmaps.shape[3] == 1) &&
          heatmaps.strides[2] % size == 0 &&
          reinterpret_cast<std::uintptr_t>(data) % alignof(T) == 0;
 }
@@ -27,15 +26,16 @@ bool is_rows_of(const View<4>& heatmaps, const std::byte* data) {
 }  // namespace
 
 template <class T>
-Map<T> load_map(const View<4>& heatmaps, std::int64_t b, std::int64_t j, T* scratch) {
+Map<T> load_map(const View<4>& heatmaps, std::int64_t b, std::int64_t j, std::vector<T>& scratch) {
   const std::int64_t H = heatmaps.shape[2], W = heatmaps.shape[3];
   const std::byte* data = heatmaps.at(b, j, std::int64_t{0}, std::int64_t{0});
   if (is_rows_of<T>(heatmaps, data)) {
     return {reinterpret_cast<const T*>(data), heatmaps.strides[2] / std::int64_t{sizeof(T)}, H, W};
   }
+  scratch.resize(H * W);
   for (std::int64_t y = 0; y < H; ++y) {
     const std::byte* row = data + y * heatmaps.strides[2];
-    T* target = scratch + y * W;
+    T* target = scratch.data() + y * W;
     switch (heatmaps.dtype) {
       case DType::float16:
         gather_row<std::uint16_t>(row, heatmaps.strides[3], W, target, widen_float16);
@@ -47,10 +47,10 @@ Map<T> load_map(const View<4>& heatmaps, std::int64_t b, std::int64_t j, T* scra
         gather_row<T>(row, heatmaps.strides[3], W, target, [](T value) { return value; });
     }
   }
-  return {scratch, W, H, W};
+  return {scratch.data(), W, H, W};
 }
 
-template Map<float> load_map(const View<4>&, std::int64_t, std::int64_t, float*);
-template Map<double> load_map(const View<4>&, std::int64_t, std::int64_t, double*);
+template Map<float> load_map(const View<4>&, std::int64_t, std::int64_t, std::vector<float>&);
+template Map<double> load_map(const View<4>&, std::int64_t, std::int64_t, std::vector<double>&);
 
 }  // namespace vl4pose

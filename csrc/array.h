@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <vector>
 
 namespace vl4pose {
 
@@ -27,6 +28,15 @@ constexpr std::int64_t size_of(DType dtype) {
   }
   return 0;
 }
+
+template <class T>
+inline constexpr DType kDType = DType::uint8;
+template <>
+inline constexpr DType kDType<float> = DType::float32;
+template <>
+inline constexpr DType kDType<double> = DType::float64;
+template <>
+inline constexpr DType kDType<std::int32_t> = DType::int32;
 
 // Half precision widened without the F16C instructions, exactly and without a branch, so that a
 // loop over it vectorises; subnormals go through an integer conversion because a process may have
@@ -100,8 +110,8 @@ struct Map {
 };
 
 // Map (b, j) of heatmaps (B, J, H, W) as values of T: in place when it already is rows of T,
-// otherwise widened or gathered into `scratch` (H * W values).
+// otherwise widened or gathered into `scratch`, which grows to H * W values then.
 template <class T>
-Map<T> load_map(const View<4>& heatmaps, std::int64_t b, std::int64_t j, T* scratch);
+Map<T> load_map(const View<4>& heatmaps, std::int64_t b, std::int64_t j, std::vector<T>& scratch);
 
 }  // namespace vl4pose

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -37,7 +38,9 @@ class LocalMaxima {
  public:
   LocalMaxima(const PeakOptions& options, std::int64_t H, std::int64_t W);
 
-  // Takes the next map; false when it holds a NaN or +inf. -inf is an ordinary value.
+  // Takes the next map, which nobody may write to until its peaks are found (they would not be
+  // specified, though no memory is touched that is not the map's); false when it holds a NaN or
+  // +inf. -inf is an ordinary value.
   bool scan(const Map<T>& map);
 
   // The map's maximum, the first in row-major order.
@@ -60,6 +63,7 @@ class LocalMaxima {
   void add_pixels(const Candidate& candidate);
   const T* maxima_around(std::int64_t band);
   bool is_window_maximum(const Peak<T>& pixel) const;
+  Candidate* take_highest(Candidate* begin, Candidate* end);
   std::int64_t keep_spaced(Peak<T>* peaks);
 
   const T* band(std::int64_t i) const { return bands_.data() + i * W_; }
@@ -76,7 +80,7 @@ class LocalMaxima {
   std::vector<T> around_, widened_;             // (cell_columns + 2 reach), or W at least
   std::vector<T> smallest_of_column_;           // (W)
   std::vector<std::int32_t> column_nonfinite_;  // (W)
-  std::vector<Candidate> candidates_;  // (cell_rows * cell_columns + 1), the first num_candidates_
+  std::unique_ptr<Candidate[]> candidates_;     // (cell_rows * cell_columns + 1)
   std::int64_t num_candidates_ = 0;
   std::vector<Peak<T>> pixels_;  // of the candidates that share one value
 

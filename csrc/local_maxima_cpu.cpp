@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <limits>
+#include <memory>
 #include <utility>
 
 #include "local_maxima.h"
@@ -45,6 +46,11 @@ void take_rows(const T* __restrict rows, std::int64_t stride, std::int64_t n, bo
 }
 
 template <class T>
+bool comes_later(const Peak<T>& a, const Peak<T>& b) {
+  return a.y != b.y ? a.y > b.y : a.x > b.x;
+}
+
+template <class T>
 bool any_equal(const T* values, std::int64_t n, T value) {
   int any = 0;  // no early exit: the loop vectorises
   for (std::int64_t i = 0; i < n; ++i) any |= static_cast<int>(values[i] == value);
@@ -64,12 +70,10 @@ LocalMaxima<T>::LocalMaxima(const PeakOptions& options, std::int64_t H, std::int
       cell_columns_((W + cell_width_ - 1) / cell_width_),
       reach_(std::min((options.min_distance + 1) / cell_width_ - 1, cell_columns_ - 1)),
       bands_(cell_rows_ * W),
-      cells_((cell_rows_ + 2) * cell_columns_, -std::numeric_limits<T>::infinity()),
       around_(std::max(cell_columns_ + 2 * reach_, W)),
       widened_(around_.size()),
       smallest_of_column_(W),
-      column_nonfinite_(W),
-      candidates_(cell_rows_ * cell_columns_ + 1) {}
+      column_nonfinite_(W) {}
 
 template <class T>
 bool LocalMaxima<T>::scan(const Map<T>& map) {
@@ -105,15 +109,18 @@ bool LocalMaxima<T>::scan(const Map<T>& map) {
 
 template <class T>
 Peak<T> LocalMaxima<T>::first_maximum() const {
-  std::int64_t i = 0;
-  while (!any_equal(band(i), W_, largest_)) ++i;
-  for (std::int64_t y = i * cell_height_;; ++y) {
-    const T* row = map_.row(y);
-    const T* found = std::find(row, row + W_, largest_);
-    if (found != row + W_) {
-      return {*found, static_cast<std::int32_t>(found - row), static_cast<std::int32_t>(y)};
+  for (std::int64_t i = 0; i < cell_rows_; ++i) {
+    if (!any_equal(band(i), W_, largest_)) continue;
+    const std::int64_t end = std::min((i + 1) * cell_height_, H_);
+    for (std::int64_t y = i * cell_height_; y < end; ++y) {
+      const T* row = map_.row(y);
+      const T* found = std::find(row, row + W_, largest_);
+      if (found != row + W_) {
+        return {*found, static_cast<std::int32_t>(found - row), static_cast<std::int32_t>(y)};
+      }
     }
   }
+  return {largest_, 0, 0};  // only where somebody has written to the map since it was scanned
 }
 
 template <class T>
@@ -138,6 +145,10 @@ std::int64_t LocalMaxima<T>::find(Peak<T>* peaks) {
     // The first maximum is a local maximum wherever it lies, and no other comes before it.
     peaks[0] = first_maximum();
     if (!in_border(peaks[0].y, peaks[0].x)) return 1;
+  }
+  if (cells_.empty()) {
+    cells_.assign((cell_rows_ + 2) * cell_columns_, -std::numeric_limits<T>::infinity());
+    candidates_ = std::make_unique_for_overwrite<Candidate[]>(cell_rows_ * cell_columns_ + 1);
   }
   reduce_bands_to_cells();
   find_candidates(threshold);
@@ -227,33 +238,52 @@ bool LocalMaxima<T>::is_window_maximum(const Peak<T>& pixel) const {
   return true;
 }
 
+// Moves the candidates of the highest value from the heap [begin, end) to the pixels, a heap with
+// the first in row-major order on top, and returns the new end.
+template <class T>
+auto LocalMaxima<T>::take_highest(Candidate* begin, Candidate* end) -> Candidate* {
+  const auto is_lower = [](const Candidate& a, const Candidate& b) { return a.value < b.value; };
+  const T value = begin->value;
+  pixels_.clear();
+  // Usually there is one. Of many, a plateau, the rest is taken at once.
+  for (int few = 0; end != begin && begin->value == value && few < 8; ++few) {
+    add_pixels(*begin);
+    std::pop_heap(begin, end--, is_lower);
+  }
+  if (end != begin && begin->value == value) {
+    Candidate* const plateau =
+        std::partition(begin, end, [&](const Candidate& c) { return c.value < value; });
+    for (const Candidate* c = plateau; c != end; ++c) add_pixels(*c);
+    end = plateau;
+    std::make_heap(begin, end, is_lower);
+  }
+  std::ranges::make_heap(pixels_, comes_later<T>);
+  return end;
+}
+
 // Takes candidates by value, pixels of equal value in row-major order, and keeps each peak that
 // lies no closer than min_distance (Chebyshev) to one already kept, until there are K.
 template <class T>
 std::int64_t LocalMaxima<T>::keep_spaced(Peak<T>* peaks) {
-  const auto is_lower = [](const Candidate& a, const Candidate& b) { return a.value < b.value; };
-  const auto is_spaced = [&](const Peak<T>& a, const Peak<T>& b) {
-    return std::abs(std::int64_t{a.x} - b.x) >= options_.min_distance ||
-           std::abs(std::int64_t{a.y} - b.y) >= options_.min_distance;
+  const std::int64_t d = options_.min_distance;
+  const auto is_spaced = [d](const Peak<T>& a, const Peak<T>& b) {
+    return std::abs(std::int64_t{a.x} - b.x) >= d || std::abs(std::int64_t{a.y} - b.y) >= d;
   };
-  const auto begin = candidates_.begin();
-  auto end = begin + num_candidates_;
-  std::make_heap(begin, end, is_lower);
+  Candidate* const begin = candidates_.get();
+  Candidate* end = begin + num_candidates_;
+  std::make_heap(begin, end,
+                 [](const Candidate& a, const Candidate& b) { return a.value < b.value; });
   std::int64_t kept = 0;
   while (end != begin && kept < options_.num_peaks) {
-    pixels_.clear();
-    const T value = begin->value;
-    for (; end != begin && begin->value == value; --end) {
-      add_pixels(*begin);
-      std::pop_heap(begin, end, is_lower);
-    }
-    std::ranges::sort(pixels_, {},
-                      [](const Peak<T>& pixel) { return std::pair(pixel.y, pixel.x); });
-    for (const Peak<T>& pixel : pixels_) {
-      const bool spaced = std::all_of(peaks, peaks + kept,
-                                      [&](const Peak<T>& peak) { return is_spaced(peak, pixel); });
+    end = take_highest(begin, end);
+    while (!pixels_.empty() && kept < options_.num_peaks) {
+      std::ranges::pop_heap(pixels_, comes_later<T>);
+      const Peak<T> pixel = pixels_.back();
+      pixels_.pop_back();
+      const bool spaced = d == 1 || std::all_of(peaks, peaks + kept, [&](const Peak<T>& peak) {
+                            return is_spaced(peak, pixel);
+                          });
       if (spaced && is_window_maximum(pixel)) peaks[kept++] = pixel;
-      if (kept == options_.num_peaks) break;
     }
   }
   return kept;

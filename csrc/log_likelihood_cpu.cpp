@@ -101,21 +101,20 @@ double TreeLikelihood::released_sum(const PosePeaks& peaks, const Link* links) {
 template <class T>
 void pose_log_likelihood(const View<3>& keypoints, const View<3>& params, const View<2>& visible,
                          const Tree& tree, T* total, T* per_link, int num_threads) {
-  const auto param = [&](std::int64_t b, std::int64_t l, std::int64_t i) {
-    return double{static_cast<T>(params(b, l, i))};
+  const std::int64_t x = 0, y = 1;  // and, of params, the distance and the log-variance
+  const auto link = [&](std::int64_t b, std::int64_t l, std::uint8_t& status) {
+    return make_link(static_cast<T>(params(b, l, x)), static_cast<T>(params(b, l, y)), status);
   };
   const auto usable = [&](std::int64_t b) {
-    for (std::int64_t l = 0; l < tree.num_links(); ++l) {
-      if (!std::isfinite(param(b, l, 0)) || !std::isfinite(param(b, l, 1))) return false;
-    }
-    return true;
+    std::uint8_t status = 0;
+    for (std::int64_t l = 0; l < tree.num_links(); ++l) link(b, l, status);
+    return (status & status::kNonfiniteParams) == 0;
   };
   const auto term = [&](std::int64_t b, std::int64_t parent, std::int64_t child, std::int64_t l) {
     std::uint8_t ignored = 0;
-    const Link link = make_link(param(b, l, 0), param(b, l, 1), ignored);
-    const std::int64_t x = 0, y = 1;
     return link_log_likelihood(keypoints(b, child, x) - keypoints(b, parent, x),
-                               keypoints(b, child, y) - keypoints(b, parent, y), link);
+                               keypoints(b, child, y) - keypoints(b, parent, y),
+                               link(b, l, ignored));
   };
   total_over_links(keypoints.shape[0], tree, visible, usable, term, total, per_link, num_threads);
 }

@@ -37,36 +37,61 @@ ScoreOptions make_options(std::int64_t num_peaks, std::int64_t min_distance,
           subpixels.at(subpixel)};
 }
 
-// The memory of output `name`, or null when it was not asked for.
-template <class T>
-T* output(const py::dict& outputs, const char* name, std::int64_t n) {
-  PyObject* array = PyDict_GetItemString(outputs.ptr(), name);
-  return array ? as_array(array).contiguous<T>(n) : nullptr;
-}
+// The outputs that were asked for, by name.
+class Outputs {
+ public:
+  explicit Outputs(const py::dict& arrays) : arrays_(arrays) {}
+
+  // The memory of output `name`, n values of T, or null when it was not asked for.
+  template <class T>
+  void assign(T*& pointer, const char* name, std::int64_t n) {
+    PyObject* array = PyDict_GetItemString(arrays_.ptr(), name);
+    if (!array) return;
+    pointer = as_array(array).contiguous<T>(n);
+    ++num_assigned_;
+  }
+
+  void check_all_assigned() const {
+    if (num_assigned_ != arrays_.size()) throw py::value_error("output of unknown name");
+  }
+
+ private:
+  const py::dict& arrays_;
+  std::size_t num_assigned_ = 0;
+};
 
 template <class T>
-void run_score(const ScoreInputs& inputs, const ScoreOptions& options, const py::dict& outputs,
+void run_score(const ScoreInputs& inputs, const ScoreOptions& options, const py::dict& arrays,
                int num_threads) {
   const std::int64_t B = inputs.heatmaps.shape[0], BJ = B * inputs.heatmaps.shape[1];
   const std::int64_t K = options.peaks.num_peaks, L = inputs.params.shape[1];
   ScoreOutputs<T> to;
-  to.xy = output<T>(outputs, "xy", BJ * K * 2);
-  to.values = output<T>(outputs, "values", BJ * K);
-  to.count = output<std::int32_t>(outputs, "count", BJ);
-  to.entropy = output<T>(outputs, "entropy", BJ);
-  to.entropy_sum = output<T>(outputs, "entropy_sum", B);
-  to.keypoints = output<T>(outputs, "keypoints", BJ * 2);
-  to.confidence = output<T>(outputs, "confidence", BJ);
-  to.score = output<T>(outputs, "score", B);
-  to.per_link = output<T>(outputs, "per_link", B * L);
-  to.posterior = output<T>(outputs, "posterior", BJ * K);
-  to.refined_keypoints = output<T>(outputs, "refined_keypoints", BJ * 2);
-  to.peak_index = output<std::int32_t>(outputs, "peak_index", BJ);
-  to.changed = output<std::uint8_t>(outputs, "changed", BJ);
-  to.log_prob = output<T>(outputs, "log_prob", B);
-  to.status = output<std::uint8_t>(outputs, "status", B);
+  Outputs outputs(arrays);
+  outputs.assign(to.xy, "xy", BJ * K * 2);
+  outputs.assign(to.values, "values", BJ * K);
+  outputs.assign(to.count, "count", BJ);
+  outputs.assign(to.entropy, "entropy", BJ);
+  outputs.assign(to.entropy_sum, "entropy_sum", B);
+  outputs.assign(to.keypoints, "keypoints", BJ * 2);
+  outputs.assign(to.confidence, "confidence", BJ);
+  outputs.assign(to.score, "score", B);
+  outputs.assign(to.per_link, "per_link", B * L);
+  outputs.assign(to.posterior, "posterior", BJ * K);
+  outputs.assign(to.refined_keypoints, "refined_keypoints", BJ * 2);
+  outputs.assign(to.peak_index, "peak_index", BJ);
+  outputs.assign(to.changed, "changed", BJ);
+  outputs.assign(to.log_prob, "log_prob", B);
+  outputs.assign(to.status, "status", B);
+  outputs.check_all_assigned();
+  if (to.wants_pose() && !inputs.tree) throw py::value_error("output that needs a tree");
   const py::gil_scoped_release release;
   score(inputs, options, to, num_threads);
+}
+
+void check_fits(const Tree& tree, std::int64_t J, std::int64_t L) {
+  if (tree.num_joints() != J || tree.num_links() != L) {
+    throw py::value_error("arrays must have the joints and links of the tree");
+  }
 }
 
 void bind_score(const py::object& heatmaps, const py::object& params, const Tree* tree,
@@ -74,9 +99,10 @@ void bind_score(const py::object& heatmaps, const py::object& params, const Tree
   const Array maps = as_array(heatmaps);
   ScoreInputs inputs{maps.view<4>(), {}, tree};
   Array links;
-  if (!params.is_none()) {
+  if (tree) {
     links = as_array(params);
     inputs.params = links.view<3>(inputs.heatmaps.shape[0]);
+    check_fits(*tree, inputs.heatmaps.shape[1], inputs.params.shape[1]);
   }
   const auto run = maps.dtype == DType::float64 ? run_score<double> : run_score<float>;
   run(inputs, options, outputs, num_threads);
@@ -119,6 +145,7 @@ void bind_pose_log_likelihood(const py::object& keypoints, const py::object& par
   const Array mask = visible.is_none() ? Array{} : as_array(visible);
   const View<3> point_view = points.view<3>(), link_view = links.view<3>(point_view.shape[0]);
   const View<2> mask_view = mask.data ? mask.view<2>() : View<2>{};
+  check_fits(tree, point_view.shape[1], link_view.shape[1]);
   with_link_output(point_view, tree, result, per_link, [&](auto* total, auto* of_link) {
     pose_log_likelihood(point_view, link_view, mask_view, tree, total, of_link, num_threads);
   });
@@ -134,6 +161,7 @@ void bind_offset_log_likelihood(const py::object& keypoints, const py::object& o
   const View<3> point_view = points.view<3>(), shift_view = shifts.view<3>(point_view.shape[0]);
   const View<4> scale_view = scales.view<4>(point_view.shape[0]);
   const View<2> mask_view = mask.data ? mask.view<2>() : View<2>{};
+  check_fits(tree, point_view.shape[1], shift_view.shape[1]);
   with_link_output(point_view, tree, result, per_link, [&](auto* total, auto* of_link) {
     offset_log_likelihood(point_view, shift_view, scale_view, mask_view, tree, total, of_link,
                           num_threads);

@@ -54,8 +54,9 @@ struct Array {
       }
       expected *= shape[axis];
     }
-    if (size != n || size_of(dtype) != sizeof(T))
-      throw py::value_error("output of unexpected size");
+    if (size != n || dtype != kDType<T>) {
+      throw py::value_error("output of unexpected size or dtype");
+    }
     return reinterpret_cast<T*>(data);
   }
 };
@@ -124,7 +125,8 @@ inline Array from_dlpack(const DLTensor& source) {
   return array;
 }
 
-// DLPack's table of C functions of a type, or null where the type has none.
+// DLPack's table of C functions of a type, or null where the type has none. The Python layer turns
+// everything but torch tensors into NumPy arrays, so that few types ever come here.
 inline const DLPackExchangeAPI* exchange_api(PyTypeObject* type) {
   struct Known {
     py::object type;  // held, so that its address is not given to another type

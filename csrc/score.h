@@ -1,6 +1,7 @@
-// The fused pass: each map of an image is read once, and everything that is wanted of the image is
-// computed while its maps are in cache. Every public operation on heatmaps is this pass with some
-// of its outputs. Reference: vl4pose/reference.py, analyze.
+// The fused pass: each map of an image is read once (a sub-pixel step looks at it again), and
+// everything that is wanted of the image is computed while its maps are in cache. Every public
+// operation on heatmaps is this pass with some of its outputs. Reference: vl4pose/reference.py,
+// analyze.
 #pragma once
 
 #include <cstdint>

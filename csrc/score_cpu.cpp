@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <optional>
 #include <vector>
 
 #include "log_likelihood.h"
@@ -20,16 +21,18 @@ class ImagePass {
         J_(inputs.heatmaps.shape[1]),
         L_(inputs.tree ? inputs.tree->num_links() : 0),
         K_(options.peaks.num_peaks),
-        scratch_(inputs.heatmaps.shape[2] * inputs.heatmaps.shape[3]),
         local_maxima_(options.peaks, inputs.heatmaps.shape[2], inputs.heatmaps.shape[3]),
         found_(K_),
         peaks_(J_, K_),
-        likelihood_(inputs.tree ? *inputs.tree : kNoTree, K_),
-        refine_(inputs.tree ? *inputs.tree : kNoTree, K_),
         links_(L_),
         per_link_(L_),
-        posterior_(J_ * K_),
-        pick_(J_) {}
+        posterior_(outputs.posterior ? J_ * K_ : 0),
+        pick_(J_) {
+    if (inputs.tree) {
+      likelihood_.emplace(*inputs.tree, K_);
+      refine_.emplace(*inputs.tree, K_);
+    }
+  }
 
   void operator()(std::int64_t b) {
     status_ = 0;
@@ -46,10 +49,8 @@ class ImagePass {
   }
 
  private:
-  static const Tree kNoTree;
-
   void read_map(std::int64_t b, std::int64_t j) {
-    const Map<T> map = load_map(in_.heatmaps, b, j, scratch_.data());
+    const Map<T> map = load_map(in_.heatmaps, b, j, scratch_);
     if (!local_maxima_.scan(map)) {
       status_ = status::kNonfiniteHeatmap;  // whatever the maps before it were like
       return;
@@ -133,27 +134,29 @@ class ImagePass {
     const Method method = options_.method;
     double score = kNaN, marginal = kNaN;
     if (out_.per_link || (out_.score && method == Method::expected)) {
-      score = likelihood_.expected(peaks_, links, per_link_.data());
+      score = likelihood_->expected(peaks_, links, per_link_.data());
       if (out_.per_link) std::copy_n(per_link_.begin(), L_, out_.per_link + b * L_);
     }
     if (out_.posterior) {
       std::fill(posterior_.begin(), posterior_.end(), 0.0);
-      marginal = likelihood_.posterior(peaks_, links, posterior_.data());
+      marginal = likelihood_->posterior(peaks_, links, posterior_.data());
       std::copy_n(posterior_.begin(), J_ * K_, out_.posterior + b * J_ * K_);
     } else if (out_.score && method == Method::marginal) {
-      marginal = likelihood_.marginal(peaks_, links);
+      marginal = likelihood_->marginal(peaks_, links);
     }
     if (method == Method::marginal) score = marginal;
-    if (out_.score && method == Method::sum) score = likelihood_.released_sum(peaks_, links);
-    if (out_.score && method == Method::max) {
-      score = refine_(peaks_, links, Objective::map, pick_.data());
+    if (out_.score && method == Method::sum) score = likelihood_->released_sum(peaks_, links);
+    const bool scores_best_pose = out_.score && method == Method::max;
+    if (scores_best_pose) score = (*refine_)(peaks_, links, Objective::map, pick_.data());
+    if (out_.wants_refined()) {
+      const bool is_known = scores_best_pose && options_.objective == Objective::map;
+      write_refined(b,
+                    is_known ? score : (*refine_)(peaks_, links, options_.objective, pick_.data()));
     }
     if (out_.score) out_.score[b] = static_cast<T>(score);
-    if (out_.wants_refined()) write_refined(b);
   }
 
-  void write_refined(std::int64_t b) {
-    const double log_prob = refine_(peaks_, links_.data(), options_.objective, pick_.data());
+  void write_refined(std::int64_t b, double log_prob) {
     if (out_.log_prob) out_.log_prob[b] = static_cast<T>(log_prob);
     for (std::int64_t j = 0; j < J_; ++j) {
       const std::int64_t row = b * J_ + j;
@@ -163,7 +166,7 @@ class ImagePass {
         const std::int64_t slot = j * K_ + pick_[j];
         const Map<T> map = options_.subpixel == Subpixel::none
                                ? Map<T>{}  // not looked at
-                               : load_map(in_.heatmaps, b, j, scratch_.data());
+                               : load_map(in_.heatmaps, b, j, scratch_);
         write_keypoint(out_.refined_keypoints, b, j, map, static_cast<std::int64_t>(peaks_.x[slot]),
                        static_cast<std::int64_t>(peaks_.y[slot]));
       }
@@ -205,15 +208,12 @@ class ImagePass {
   LocalMaxima<T> local_maxima_;
   std::vector<Peak<T>> found_;  // (K): of one map
   PosePeaks peaks_;
-  TreeLikelihood likelihood_;
-  Refine refine_;
+  std::optional<TreeLikelihood> likelihood_;  // these two where there is a tree
+  std::optional<Refine> refine_;
   std::vector<Link> links_;
   std::vector<double> per_link_, posterior_;
   std::vector<std::int32_t> pick_;
 };
-
-template <class T>
-const Tree ImagePass<T>::kNoTree({-1}, {});
 
 }  // namespace
 
@@ -221,12 +221,15 @@ template <class T>
 void score(const ScoreInputs& inputs, const ScoreOptions& options, const ScoreOutputs<T>& outputs,
            int num_threads) {
   const auto [B, J, H, W] = inputs.heatmaps.shape;
-  // Values that a thread should have to be worth its start.
-  constexpr std::int64_t grain = std::int64_t{1} << 18;
-  parallel_for(B, grain / (J * H * W) + 1, num_threads, [&](std::int64_t begin, std::int64_t end) {
-    ImagePass<T> pass(inputs, options, outputs);
-    for (std::int64_t b = begin; b < end; ++b) pass(b);
-  });
+  if (B == 0) return;
+  // Values that a thread should have to be worth its start. In double, for of arrays with strides
+  // of 0 the product may be anything.
+  const double grain = 262144.0 / (static_cast<double>(J) * static_cast<double>(H * W));
+  parallel_for(B, static_cast<std::int64_t>(grain) + 1, num_threads,
+               [&](std::int64_t begin, std::int64_t end) {
+                 ImagePass<T> pass(inputs, options, outputs);
+                 for (std::int64_t b = begin; b < end; ++b) pass(b);
+               });
 }
 
 template void score(const ScoreInputs&, const ScoreOptions&, const ScoreOutputs<float>&, int);

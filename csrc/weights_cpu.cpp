@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -27,17 +28,16 @@ template <class T>
 void peak_weights(const View<3>& values, const View<2>& count, double temperature, T* weights,
                   int num_threads) {
   const auto [B, J, K] = values.shape;
-  const std::int64_t J_ = J, K_ = K;  // structured bindings cannot be captured
   const auto work = [&](std::int64_t begin, std::int64_t end) {
-    std::vector<double> used(K_), log_weight(K_);
-    std::vector<std::int64_t> slot(K_);
+    std::vector<double> used(K), log_weight(K);
+    std::vector<std::int64_t> slot(K);
     for (std::int64_t row = begin; row < end; ++row) {
-      T* weight = weights + row * K_;
-      const std::int64_t b = row / J_, j = row % J_;
-      const std::int64_t limit = count.data ? read<std::int32_t>(count.at(b, j)) : K_;
+      T* weight = weights + row * K;
+      const std::int64_t b = row / J, j = row % J;
+      const std::int64_t limit = count.data ? read<std::int32_t>(count.at(b, j)) : K;
       std::int64_t n = 0;
       bool bad = false;
-      for (std::int64_t k = 0; k < K_; ++k) {
+      for (std::int64_t k = 0; k < K; ++k) {
         const double value = values(b, j, k);
         bad |= !(value < kInfinity);
         const bool is_used = count.data ? k < limit : value != -kInfinity;
@@ -46,7 +46,7 @@ void peak_weights(const View<3>& values, const View<2>& count, double temperatur
           slot[n++] = k;
         }
       }
-      std::fill(weight, weight + K_, static_cast<T>(bad ? kNaN : 0.0));
+      std::fill(weight, weight + K, static_cast<T>(bad ? kNaN : 0.0));
       if (bad || n == 0) continue;
       log_weights(used.data(), n, temperature, log_weight.data());
       for (std::int64_t i = 0; i < n; ++i)

@@ -95,6 +95,13 @@ def test_scorer_without_torch_says_what_to_install(how: str, tmp_path: Path) -> 
     assert process.stderr.splitlines()[-1] == message
 
 
+def test_nothing_public_needs_torch(tmp_path: Path) -> None:
+    code = "from vl4pose import *; import inspect; inspect.getmembers(vl4pose); print(*dir(vl4pose))"
+    listed = run(f"{NUMPY_ALONE}\n{code}", tmp_path).stdout.split()
+    assert {"score", "reference"} <= set(listed)
+    assert {"Scorer", "nn"}.isdisjoint(listed)
+
+
 def test_bad_input_without_torch_is_the_same_error(tmp_path: Path) -> None:
     process = run(f"{NUMPY_ALONE}\nvl4pose.decode([1.0])", tmp_path, status=1)
     assert process.stderr.splitlines()[-1] == (
@@ -105,13 +112,14 @@ def test_bad_input_without_torch_is_the_same_error(tmp_path: Path) -> None:
 
 def test_dir_lists_the_public_names(tmp_path: Path) -> None:
     """Before anything lazy has been looked up, so in a new process."""
-    code = """
-import json, sys, vl4pose
-listed = [name for name in dir(vl4pose) if f"vl4pose.{name}" not in sys.modules]
-print(json.dumps([listed, vl4pose.__all__]))
-"""
+    code = "import json, vl4pose; print(json.dumps([dir(vl4pose), vl4pose.__all__]))"
     listed, public = json.loads(run(code, tmp_path).stdout)
-    assert sorted(name for name in listed if not name.startswith("_")) == sorted(public)
+    assert listed == sorted([*public, "Scorer", "__version__", "nn", "reference"])
+
+
+def test_lazy_names_are_found() -> None:
+    for name in ("Scorer", "nn", "reference"):
+        assert getattr(vl4pose, name).__name__.endswith(name)
 
 
 @pytest.mark.parametrize("name", vl4pose.__all__)

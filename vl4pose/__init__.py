@@ -8,6 +8,7 @@ agree with the expected ones; low means annotate. See :mod:`vl4pose.scoring` for
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 try:
@@ -34,7 +35,9 @@ from vl4pose.scoring import (
 from vl4pose.skeleton import Skeleton, get_skeleton
 
 if TYPE_CHECKING:
-    from vl4pose.scorer import Scorer
+    from vl4pose import nn as nn
+    from vl4pose import reference as reference
+    from vl4pose.scorer import Scorer as Scorer
 
 __version__ = "0.1.0"
 
@@ -43,7 +46,6 @@ __all__ = [
     "Decoded",
     "Peaks",
     "Refined",
-    "Scorer",
     "Skeleton",
     "Status",
     "analyze",
@@ -62,19 +64,27 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name == "Scorer":  # needs torch, which `import vl4pose` does not
-        try:
-            import torch  # noqa: F401
-        except ImportError as error:
-            raise ImportError("vl4pose.Scorer needs torch: pip install 'vl4pose[torch]'") from error
-        from vl4pose.scorer import Scorer
+# Not imported with the package: the first would make the import slower, the others need torch.
+_LAZY_MODULES = {"reference": "vl4pose.reference", "nn": "vl4pose.nn", "Scorer": "vl4pose.scorer"}
+_NEED_TORCH = ("nn", "Scorer")
 
-        return Scorer
-    if name == "nn":  # needs torch as well
-        return importlib.import_module("vl4pose.nn")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY_MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _NEED_TORCH and not _has_torch():
+        raise ImportError(f"vl4pose.{name} needs torch: pip install 'vl4pose[torch]'")
+    module = importlib.import_module(_LAZY_MODULES[name])
+    return getattr(module, name, module)
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    lazy = (name for name in _LAZY_MODULES if name not in _NEED_TORCH or _has_torch())
+    return sorted({*__all__, *lazy, "__version__"})
+
+
+def _has_torch() -> bool:
+    try:
+        return importlib.util.find_spec("torch") is not None
+    except ImportError:  # as a finder says of a module that it hides
+        return False

@@ -63,25 +63,29 @@ def draw(
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 6.6), layout="constrained")
-    figure.suptitle("Log-likelihood of each pose: the lowest is worth a label first")
+    figure.suptitle("Expected log-likelihood of each pose: the lowest is worth a label first")
     for panel, b in zip(figure.subplots(2, 3).flat, np.argsort(analysis.score), strict=True):
-        panel.imshow(heatmaps[b].max(axis=0), cmap="gray_r", vmin=0, vmax=16)
+        panel.imshow(heatmaps[b].max(axis=0), cmap="gray", vmin=0, vmax=16)
         for parent, child in skeleton.links:
             raw = analysis.keypoints[b][[parent, child]]
             refined = analysis.refined.keypoints[b][[parent, child]]
-            panel.plot(*refined.T, color="tab:blue", linewidth=3, solid_capstyle="round")
-            panel.plot(*raw.T, color="tab:orange", linewidth=1)
+            panel.plot(*refined.T, color="tab:blue", linewidth=3.5, solid_capstyle="round")
+            panel.plot(*raw.T, color="yellow", linewidth=1.2)
         panel.set_title(f"{names[b]}: {analysis.score[b]:.0f}", fontsize=10)
         panel.set_xticks([])
         panel.set_yticks([])
-    panel.plot([], [], color="tab:orange", linewidth=1, label="highest peaks")
-    panel.plot([], [], color="tab:blue", linewidth=3, label="refined")
+    panel.plot([], [], color="yellow", linewidth=1.2, label="highest peaks")
+    panel.plot([], [], color="tab:blue", linewidth=3.5, label="refined")
     figure.legend(*panel.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     figure.savefig(FIGURE, dpi=110)
 
 
 def main() -> None:
     """Run the whole of it."""
+    if len(sys.argv) > 1:
+        sys.exit(
+            "python -m vl4pose takes no arguments; the command line is 'vl4pose', see its help"
+        )
     rng = np.random.default_rng(0)
     skeleton = vl4pose.get_skeleton("lsp")
     annotated = STANDING + rng.normal(0, 0.7, (200, *STANDING.shape))
@@ -90,6 +94,7 @@ def main() -> None:
     # The threshold keeps noise out of the choice of peaks.
     analysis = vl4pose.analyze(heatmaps, params, skeleton=skeleton, threshold_rel=0.2)
 
+    print("The lowest score is worth a label first.")
     print(f"{'image':<18}{'score':>10}{'entropy':>9}  joints moved by refinement")
     for b in np.argsort(analysis.score):
         moved = [skeleton.joints[j] for j in np.flatnonzero(analysis.refined.changed[b])]
@@ -101,6 +106,8 @@ def main() -> None:
         draw(names, heatmaps, analysis, skeleton)
     except ImportError:
         print("No figure: it needs matplotlib, pip install 'vl4pose[cli]'", file=sys.stderr)
+    except OSError as error:
+        sys.exit(f"cannot write {FIGURE}: {error.strerror}")
     else:
         print(f"Figure: {FIGURE}")
 

@@ -43,6 +43,10 @@ class ArrayKind(ABC):
         """
 
     @abstractmethod
+    def integers(self, array: Any) -> Any:
+        """Return an array of integers, of which the range can be asked; None for other dtypes."""
+
+    @abstractmethod
     def check_usable(self, array: Any, argument: str) -> None:
         """Raise an error for an array whose memory the kernels cannot read."""
 
@@ -82,6 +86,9 @@ class _NumpyKind(ArrayKind):
             )
         return dtype
 
+    def integers(self, array: Any) -> Any:
+        return array if array.dtype.kind in "iu" else None
+
     def check_usable(self, array: Any, argument: str) -> None:
         if isinstance(array, np.ma.MaskedArray):
             raise TypeError(
@@ -113,7 +120,8 @@ class _TorchKind(ArrayKind):
         self._strided = torch.strided
         self._empty, self._is_grad_enabled = torch.empty, torch.is_grad_enabled
         self.float32, self.float64 = torch.float32, torch.float64
-        self.int32, self.bool_, self.uint8 = torch.int32, torch.bool, torch.uint8
+        self.int32, self._int64 = torch.int32, torch.int64
+        self.bool_, self.uint8 = torch.bool, torch.uint8
         self._result = {
             torch.float16: torch.float32,
             torch.bfloat16: torch.float32,
@@ -126,6 +134,12 @@ class _TorchKind(ArrayKind):
         if dtype is None:
             raise TypeError(f"{argument} must be {_FLOATING}, got {array.dtype}")
         return dtype
+
+    def integers(self, array: Any) -> Any:
+        dtype = array.dtype
+        if dtype.is_floating_point or dtype.is_complex or dtype == self.bool_:
+            return None
+        return array.to(self._int64)  # torch has no min of its unsigned integers
 
     def check_usable(self, array: Any, argument: str) -> None:
         if array.layout is not self._strided or array.is_nested:
@@ -184,6 +198,8 @@ def take(array: Any, argument: str) -> tuple[Any, ArrayKind]:
         if _torch_kind is None:
             _torch_kind = _TorchKind(sys.modules["torch"])
         _torch_kind.check_usable(array, argument)
+        if array.requires_grad:  # under no_grad, but __dlpack__ would refuse it all the same
+            array = array.detach()
         # A negative view, as .imag of a conjugate is, holds the opposite of its values.
         return array.resolve_neg() if array.is_neg() else array, _torch_kind
     if hasattr(array, "__dlpack__") and hasattr(array, "__dlpack_device__"):

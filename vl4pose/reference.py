@@ -113,7 +113,8 @@ def peak_pixels(
         one pixel, or if all lie in the border or below the threshold.
     """
     height, width = heatmap.shape
-    border = min_distance if exclude_border is True else int(exclude_border)
+    is_flag = isinstance(exclude_border, bool | np.bool_)
+    border = min_distance * int(exclude_border) if is_flag else int(exclude_border)
 
     candidate = heatmap > peak_threshold(heatmap, threshold_abs, threshold_rel)
     candidate &= heatmap == window_maximum(heatmap, min_distance)

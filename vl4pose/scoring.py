@@ -81,8 +81,8 @@ def local_maxima(
     num_peaks : int, 1 to 4096
         K, how many peaks to keep per joint at most.
     min_distance : int, at least 1
-        A peak is at least as high as every pixel within this many pixels (Chebyshev), and no
-        closer than that to a higher one.
+        A peak is at least as high as every pixel within this many pixels (Chebyshev), and not
+        closer than that to a kept one.
     threshold_abs, threshold_rel : float, optional
         Peaks lie strictly above ``threshold_abs`` (default: the map's minimum) and above
         ``threshold_rel`` times the map's maximum.
@@ -687,12 +687,15 @@ def _take_visible(visible: Any, shape: tuple[int, ...], keypoints: Any) -> Any:
 def _checked_count(count: Any, values: Any) -> Any:
     check_same_device(count, values, "count", "values")
     counts, kind = take(count, "count")
-    if "int" not in str(counts.dtype):
+    integers = kind.integers(counts)
+    if integers is None:
         raise TypeError(f"count must be integer, got {counts.dtype}")
     *shape, K = values.shape
-    if tuple(counts.shape) != tuple(shape):
-        raise ValueError(f"count must have shape {tuple(shape)}, got {tuple(counts.shape)}")
-    if 0 not in shape and (int(counts.min()) < 0 or int(counts.max()) > K):
-        worst = int(counts.min()) if int(counts.min()) < 0 else int(counts.max())
-        raise ValueError(f"count must be between 0 and K = {K}, got {worst}")
-    return kind.contiguous(counts, kind.int32)
+    if tuple(integers.shape) != tuple(shape):
+        raise ValueError(f"count must have shape {tuple(shape)}, got {tuple(integers.shape)}")
+    if 0 not in shape:
+        lowest, highest = int(integers.min()), int(integers.max())
+        if lowest < 0 or highest > K:
+            worst = lowest if lowest < 0 else highest
+            raise ValueError(f"count must be between 0 and K = {K}, got {worst}")
+    return kind.contiguous(integers, kind.int32)

@@ -30,6 +30,10 @@ _ALIASES = {
 }
 
 
+def _full_name(joint: str) -> str:
+    return _ALIASES.get(joint, joint)
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return ``valid`` as a sentence for an error message, with the nearest name to ``name``."""
     names = list(valid)
@@ -205,11 +209,13 @@ class Skeleton:
         )
 
     def _index_of(self, joint: str, rule: str) -> int:
-        full = joint if joint in self.joints else _ALIASES.get(joint, joint)
-        try:
-            return self.joints.index(full)
-        except ValueError:
-            raise ValueError(f"{rule} {nearest(full, self.joints)}, got {joint!r}") from None
+        if joint in self.joints:
+            return self.joints.index(joint)
+        full = _full_name(joint)
+        for index, name in enumerate(self.joints):
+            if _full_name(name) == full:
+                return index
+        raise ValueError(f"{rule} {nearest(full, self.joints)}, got {joint!r}")
 
     def _joint(self, joint: object, argument: str) -> int:
         if isinstance(joint, str):
@@ -275,7 +281,7 @@ class Skeleton:
         return " > ".join(repr(self.joints[j]) for j in reversed(loop))
 
     def _default_pairs(self) -> tuple[tuple[int, int], ...]:
-        index = {name: j for j, name in enumerate(self.joints)}
+        index = {_full_name(name): j for j, name in enumerate(self.joints)}
         return tuple(
             (j, index[right])
             for name, j in index.items()
@@ -339,26 +345,32 @@ def _items(values: object, argument: str, what: str) -> Sequence[Any]:
 
 
 def _checked_joints(joints: object) -> tuple[str, ...]:
-    checked: dict[str, None] = {}
+    checked: dict[str, str] = {}
     for joint in _items(joints, "joints", "names"):
         if not isinstance(joint, str):
             raise TypeError(f"joints must hold strings, got {shown(joint)}")
         if not joint or ">" in joint:  # which would make names of links ambiguous
             raise ValueError(f"joints must have names, not empty and without '>', got {joint!r}")
-        full = _ALIASES.get(joint, joint)
+        full = _full_name(joint)
         if full in checked:
             raise ValueError(f"joints must have distinct names, got {full!r} twice")
-        checked[full] = None
+        checked[full] = joint
     if not checked:
         raise ValueError("joints must hold at least one name, got none")
-    return tuple(checked)
+    return tuple(checked.values())
 
 
 def _tree_links(links: str) -> list[tuple[str, str]]:
     return [(parent, child) for parent, child in (link.split(">") for link in links.split())]
 
 
-_RELEASED_JOINTS = "head neck lsho lelb lwri rsho relb rwri lhip lknee lankl rhip rknee rankl"
+def _full_names(joints: str) -> list[str]:
+    return [_full_name(joint) for joint in joints.split()]
+
+
+_RELEASED_JOINTS = _full_names(
+    "head neck lsho lelb lwri rsho relb rwri lhip lknee lankl rhip rknee rankl"
+)
 _FINGERS = ("thumb", "index", "middle", "ring", "little")
 _HAND_JOINTS = ["wrist"] + [
     f"{finger}_{part}"
@@ -374,7 +386,7 @@ def _finger_links(joints: Sequence[str], per_finger: int) -> list[tuple[int, int
     return [(0 if (j - 1) % per_finger == 0 else j - 1, j) for j in range(1, len(joints))]
 
 
-_COCO_JOINTS = (
+_COCO_JOINTS = _full_names(
     "nose leye reye lear rear lsho rsho lelb relb lwri rwri lhip rhip lknee rknee lankl rankl"
 )
 # The per-joint standard deviations published with COCO's keypoint evaluation.
@@ -388,7 +400,7 @@ _PRESETS = {
     for skeleton in (
         Skeleton(
             "lsp",
-            _RELEASED_JOINTS.split(),
+            _RELEASED_JOINTS,
             _tree_links(
                 "head>neck neck>lsho lsho>lelb lelb>lwri neck>rsho rsho>relb relb>rwri "
                 "lsho>lhip lhip>lknee lknee>lankl rsho>rhip rhip>rknee rknee>rankl"
@@ -396,7 +408,7 @@ _PRESETS = {
         ),
         Skeleton(
             "mpii",
-            [*_RELEASED_JOINTS.split(), "pelvis", "thorax"],
+            [*_RELEASED_JOINTS, "pelvis", "thorax"],
             _tree_links(
                 "head>neck neck>thorax thorax>pelvis thorax>lsho lsho>lelb lelb>lwri thorax>rsho "
                 "rsho>relb relb>rwri pelvis>lhip lhip>lknee lknee>lankl pelvis>rhip rhip>rknee "
@@ -405,7 +417,7 @@ _PRESETS = {
         ),
         Skeleton(
             "coco",
-            _COCO_JOINTS.split(),
+            _COCO_JOINTS,
             _tree_links(
                 "nose>leye nose>reye leye>lear reye>rear nose>lsho nose>rsho lsho>lelb lelb>lwri "
                 "rsho>relb relb>rwri lsho>lhip lhip>lknee lknee>lankl rsho>rhip rhip>rknee "
