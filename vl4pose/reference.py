@@ -1,8 +1,7 @@
 """Every operation in plain NumPy: slow, readable, and the definition that the tests trust.
 
 The functions at the end carry the names and keywords of the public ones. They take NumPy arrays
-with a batch axis, already checked, and the skeleton always; their shapes and defaults are
-documented there. What they are made of comes first, on one heatmap or one image, in the order of
+with a batch axis, already checked; their shapes and defaults are documented there. What they are made of comes first, on one heatmap or one image, in the order of
 the paper [1]_: peaks, weights, the log-likelihood of a link (Eq. 5), the scores of an image
 (Eq. 3), refinement (Eq. 6). Heatmaps are compared in their own precision (half precision in
 float32); all arithmetic after that is float64, and results are rounded once, at the end.
@@ -20,15 +19,13 @@ References
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack
+from typing import Any, Literal, TypeAlias, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
 from vl4pose.results import Analysis, Decoded, Peaks, Refined, Status
-
-if TYPE_CHECKING:
-    from vl4pose.skeleton import Skeleton
+from vl4pose.skeleton import Skeleton, resolve_skeleton
 
 Array: TypeAlias = npt.NDArray[Any]
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
@@ -563,7 +560,7 @@ def analyze(
     heatmaps: FloatArray,
     params: FloatArray,
     *,
-    skeleton: Skeleton,
+    skeleton: Skeleton | str | None = None,
     method: Literal["expected", "max", "marginal", "sum"] = "expected",
     objective: Literal["map", "eq6"] = "map",
     subpixel: Subpixel | None = None,
@@ -574,6 +571,7 @@ def analyze(
     """Return everything that can be said about each image; NaN where its input forbids it."""
     heatmaps = widen(heatmaps)
     batch, joints = heatmaps.shape[:2]
+    skeleton = resolve_skeleton(skeleton, joints)
     dtype = heatmaps.dtype
     valid = without_nan_or_inf(heatmaps)
     links, status = clamp_params(params, batch, dtype)
@@ -643,7 +641,7 @@ def score(
     heatmaps: FloatArray,
     params: FloatArray,
     *,
-    skeleton: Skeleton,
+    skeleton: Skeleton | str | None = None,
     method: Literal["expected", "max", "marginal", "sum"] = "expected",
     **options: Unpack[PoseOptions],
 ) -> FloatArray:
@@ -659,7 +657,7 @@ def refine(
     heatmaps: FloatArray,
     params: FloatArray,
     *,
-    skeleton: Skeleton,
+    skeleton: Skeleton | str | None = None,
     objective: Literal["map", "eq6"] = "map",
     subpixel: Subpixel | None = None,
     **options: Unpack[PoseOptions],
@@ -675,7 +673,7 @@ def pose_log_likelihood(
     keypoints: FloatArray,
     params: FloatArray,
     *,
-    skeleton: Skeleton,
+    skeleton: Skeleton | str | None = None,
     visible: BoolArray | None = None,
     per_link: bool = False,
 ) -> FloatArray:
@@ -697,7 +695,7 @@ def offset_log_likelihood(
     offsets: FloatArray,
     scale_tril: FloatArray,
     *,
-    skeleton: Skeleton,
+    skeleton: Skeleton | str | None = None,
     visible: BoolArray | None = None,
     per_link: bool = False,
 ) -> FloatArray:
@@ -735,12 +733,13 @@ def offset_log_likelihood(
 
 
 def link_ends(
-    keypoints: FloatArray, skeleton: Skeleton, visible: BoolArray | None
+    keypoints: FloatArray, skeleton: Skeleton | str | None, visible: BoolArray | None
 ) -> tuple[Float64Array, Float64Array, BoolArray]:
     """Return parent and child coordinates (B, L, D) in float64, and which links (B, L) count."""
     if visible is None:
         visible = np.ones(keypoints.shape[:2], dtype=np.bool_)
     read = np.where(visible[..., None], keypoints.astype(np.float64), 0.0)
-    links = np.array(skeleton.links, dtype=np.intp).reshape(-1, 2)
+    tree = resolve_skeleton(skeleton, keypoints.shape[1])
+    links = np.array(tree.links, dtype=np.intp).reshape(-1, 2)
     parent, child = links.T
     return read[:, parent], read[:, child], visible[:, parent] & visible[:, child]

@@ -13,13 +13,18 @@ ValueError for a shape or value, RuntimeError for a device that this build has n
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import numpy.typing as npt
 
 from vl4pose import _core
 from vl4pose._arrays import check_same_device, take
 from vl4pose._options import checked_temperature, flag, score_options, threads
 from vl4pose.results import Analysis, Decoded, Peaks, Refined
 from vl4pose.skeleton import Skeleton, resolve_skeleton
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = [
     "analyze",
@@ -33,7 +38,14 @@ __all__ = [
     "score",
 ]
 
-A = TypeVar("A")
+
+class _DLPackArray(Protocol):
+    def __dlpack__(self) -> Any: ...
+    def __dlpack_device__(self) -> Any: ...
+
+
+# Constrained, so that the type of a result says its kind and not the shape and dtype of the input.
+A = TypeVar("A", "npt.NDArray[Any]", "torch.Tensor", _DLPackArray)
 
 # A float32 coordinate is exact up to here.
 _MAX_MAP_SIZE = 2**24
