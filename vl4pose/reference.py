@@ -1,10 +1,11 @@
 """Every operation in plain NumPy: slow, readable, and the definition that the tests trust.
 
 The functions at the end carry the names and keywords of the public ones. They take NumPy arrays
-with a batch axis, already checked; their shapes and defaults are documented there. What they are made of comes first, on one heatmap or one image, in the order of
-the paper [1]_: peaks, weights, the log-likelihood of a link (Eq. 5), the scores of an image
-(Eq. 3), refinement (Eq. 6). Heatmaps are compared in their own precision (half precision in
-float32); all arithmetic after that is float64, and results are rounded once, at the end.
+with a batch axis, already checked; their shapes and defaults are documented there. What they are
+made of comes first, on one heatmap or one image, in the order of the paper [1]_: peaks, weights,
+the log-likelihood of a link (Eq. 5), the scores of an image (Eq. 3), refinement (Eq. 6). Heatmaps
+are compared in their own precision (half precision in float32); all arithmetic after that is
+float64, and results are rounded once, at the end.
 
 For one image, ``log_weights`` is a list with an array (n,) for each joint, the log-probabilities
 of its n kept peaks; ``ell`` a list with an array (n_parent, n_child) for each link, in the order
