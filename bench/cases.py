@@ -67,19 +67,16 @@ def _heatmaps(batch: int, joints: int, height: int, width: int, dtype: str) -> n
 
 BASE = Case()
 ONE_PEAK = replace(BASE, min_distance=8, num_peaks=1)
-ONE_IMAGE = replace(BASE, batch=1)
-LARGE = replace(BASE, height=128, width=128)
-HALF = replace(BASE, dtype="float16")
 AROUND_BASE = (
-    replace(BASE, batch=32),
-    ONE_IMAGE,
+    replace(BASE, batch=1),
     replace(ONE_PEAK, batch=1),
+    replace(BASE, batch=32),
     replace(BASE, joints=14),
     replace(BASE, joints=17),
     replace(BASE, joints=21),
     replace(BASE, height=96, width=72),
-    LARGE,
-    HALF,
+    replace(BASE, height=128, width=128),
+    replace(BASE, dtype="float16"),
 )
 
 

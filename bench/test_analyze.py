@@ -6,14 +6,14 @@ import pytest
 
 import vl4pose
 from bench import competitors
-from bench.cases import BASE, ONE_IMAGE, ONE_PEAK, Case, runs
+from bench.cases import AROUND_BASE, BASE, ONE_PEAK, Case, runs
 from bench.measure import Measure
 from vl4pose import reference
 
 QUICK = ["vl4pose", "OpenCV + numpy", "torch eager"]
 RUNS = [
     *runs([BASE], [*QUICK, "torch.compile"], quick=QUICK),
-    *runs([ONE_PEAK, ONE_IMAGE], QUICK),
+    *runs([ONE_PEAK, *AROUND_BASE], QUICK),
 ]
 
 

@@ -6,7 +6,7 @@ import pytest
 
 import vl4pose
 from bench import competitors
-from bench.cases import BASE, HALF, ONE_IMAGE, Case, runs
+from bench.cases import AROUND_BASE, BASE, Case, runs
 from bench.measure import Measure
 from vl4pose import reference
 
@@ -15,7 +15,7 @@ NAMES = ["vl4pose", "numpy", "torch"]
 
 @pytest.mark.parametrize(
     ("case", "name"),
-    [*runs([BASE], NAMES, quick=NAMES), *runs([ONE_IMAGE, HALF], NAMES)],
+    [*runs([BASE], NAMES, quick=NAMES), *runs(AROUND_BASE, NAMES)],
 )
 def test_argmax(measure: Measure, case: Case, name: str) -> None:
     decode(measure, case, name, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import vl4pose
-from bench.cases import BASE, HALF, LARGE, ONE_IMAGE, ONE_PEAK, Case, runs
+from bench.cases import AROUND_BASE, BASE, ONE_PEAK, Case, runs
 from bench.measure import Measure
 from vl4pose import reference
 
@@ -14,7 +14,7 @@ ALL = [*QUICK, "scipy + numpy", "torch eager, square window", "torch.compile"]
 RUNS = [
     *runs([BASE], ALL, quick=QUICK),
     *runs([ONE_PEAK], ALL),
-    *runs([ONE_IMAGE, LARGE, HALF], QUICK),
+    *runs(AROUND_BASE, QUICK),
 ]
 
 

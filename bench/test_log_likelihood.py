@@ -6,7 +6,7 @@ import pytest
 
 import vl4pose
 from bench import competitors
-from bench.cases import BASE, ONE_IMAGE, Case, runs
+from bench.cases import AROUND_BASE, BASE, Case, runs
 from bench.heatmaps import synthetic_pose
 from bench.measure import Measure
 from vl4pose import reference
@@ -14,7 +14,7 @@ from vl4pose import reference
 NAMES = ["vl4pose", "numpy", "torch"]
 RUNS = [
     *runs([BASE], [*NAMES, "torch, compiled"], quick=NAMES),
-    *runs([ONE_IMAGE], NAMES),
+    *runs(AROUND_BASE, NAMES),
 ]
 
 

@@ -6,7 +6,7 @@ import pytest
 
 import vl4pose
 from bench import competitors
-from bench.cases import BASE, ONE_IMAGE, ONE_PEAK, Case, runs
+from bench.cases import AROUND_BASE, BASE, ONE_PEAK, Case, runs
 from bench.measure import Measure
 from vl4pose import reference
 
@@ -14,7 +14,8 @@ RELEASED = "scikit-image + recursion"
 QUICK = ["vl4pose", "OpenCV + numpy", "torch eager", RELEASED]
 RUNS = [
     *runs([BASE], [*QUICK, "torch.compile"], quick=QUICK),
-    *runs([ONE_PEAK, ONE_IMAGE], QUICK),
+    *runs([ONE_PEAK], QUICK),
+    *runs(AROUND_BASE, [name for name in QUICK if name != RELEASED]),
 ]
 
 

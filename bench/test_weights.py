@@ -6,17 +6,18 @@ import pytest
 
 import vl4pose
 from bench import competitors
-from bench.cases import BASE, ONE_IMAGE, Case, runs
+from bench.cases import AROUND_BASE, BASE, Case, runs
 from bench.measure import Measure
 from vl4pose import reference
 
 QUICK = ["vl4pose", "scikit-image", "OpenCV + numpy", "torch eager"]
 ALL = [*QUICK, "scipy + numpy", "torch.compile"]
+SOFTMAX = ["vl4pose", "scipy", "torch"]
 
 
 @pytest.mark.parametrize(
     ("case", "name"),
-    runs([BASE, ONE_IMAGE], ["vl4pose", "scipy", "torch"], quick=["vl4pose", "scipy", "torch"]),
+    [*runs([BASE], SOFTMAX, quick=SOFTMAX), *runs(AROUND_BASE, SOFTMAX)],
 )
 def test_peak_weights(measure: Measure, case: Case, name: str) -> None:
     _, values = competitors.opencv_peaks(case.heatmaps, case.min_distance, case.num_peaks)
@@ -31,7 +32,9 @@ def test_peak_weights(measure: Measure, case: Case, name: str) -> None:
     )
 
 
-@pytest.mark.parametrize(("case", "name"), runs([BASE], ALL, quick=QUICK))
+@pytest.mark.parametrize(
+    ("case", "name"), [*runs([BASE], ALL, quick=QUICK), *runs(AROUND_BASE, QUICK)]
+)
 def test_multi_peak_entropy(measure: Measure, case: Case, name: str) -> None:
     options = case.peak_options
     measure(
