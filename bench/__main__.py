@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import subprocess
@@ -12,9 +13,16 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
+MISSING = "bench: {} is not installed: pip install -e '.[bench]'"
+
+try:
+    import pytest
+    import pytest_benchmark  # noqa: F401
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+except ModuleNotFoundError as error:
+    sys.exit(MISSING.format(error.name))
 
 OURS = "vl4pose"
 CLAIM = 10  # times faster than torch.compile of max_pool2d, for the fused pass
@@ -27,8 +35,11 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 def main() -> int:
     """Run, print, and return the exit status of the run."""
     arguments = parse()
+    for module in ("cv2", "scipy", "skimage", "torch"):
+        if importlib.util.find_spec(module) is None:
+            sys.exit(MISSING.format(module))
     if arguments.check:
-        return run(arguments, ["--benchmark-disable"])
+        return ended(run(arguments, ["--benchmark-disable"]), arguments.k)
     with tempfile.TemporaryDirectory() as folder:
         path = arguments.json or Path(folder) / "bench.json"
         length = "quick" if arguments.quick else "default"
@@ -44,7 +55,15 @@ def main() -> int:
         )
         if path.exists() and path.stat().st_size > 0:
             report(json.loads(path.read_text(encoding="utf-8")), Console())
-    return status
+    return ended(status, arguments.k)
+
+
+def ended(status: int, expression: str | None) -> int:
+    """Return the exit status for pytest's, saying what an empty choice means."""
+    if status != pytest.ExitCode.NO_TESTS_COLLECTED:
+        return status
+    print(f"no benchmark matches -k {expression!r}", file=sys.stderr)
+    return 2
 
 
 def parse() -> argparse.Namespace:
@@ -71,6 +90,8 @@ def run(arguments: argparse.Namespace, options: list[str]) -> int:
         options = [*options, "-k", arguments.k]
     threads = str(arguments.threads)
     command = [sys.executable, "-P", "-m", "pytest", str(here), "-q", "--no-header"]
+    # Of an empty choice pytest-benchmark warns, and the project makes errors of warnings.
+    command += ["-W", "ignore:Not saving anything"]
     return subprocess.run(
         [*command, f"--bench-threads={threads}", *options],
         cwd=here.parent,

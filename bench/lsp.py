@@ -13,6 +13,7 @@ The data folder (``--data`` or VL4POSE_TEST_DATA) holds ``lsp/images/im0001.jpg 
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 import os
 import subprocess
@@ -22,23 +23,31 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
-import scipy.io
-import scipy.stats
-import torch
-from PIL import Image
-from rich import box
-from rich.console import Console
-from rich.table import Table
+try:
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    import scipy.io
+    import scipy.stats
+    import torch
+    import typer
+    from PIL import Image
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
 
-import vl4pose
-from vl4pose.image_transform import ImageTransform
-from vl4pose.nn import StackedHourglass
+    import vl4pose
+    from vl4pose.cli.app import app
+    from vl4pose.image_transform import ImageTransform
+    from vl4pose.nn import StackedHourglass
+except ModuleNotFoundError as error:
+    if __name__ != "__main__":
+        raise
+    package = str(error.name).partition(".")[0]
+    sys.exit(f"bench.lsp: {package} is not installed: pip install -e '.[bench]'")
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -62,30 +71,74 @@ def main() -> None:
         except subprocess.CalledProcessError as error:
             sys.exit(error.returncode)  # the command line has said what is wrong
         console.print(report(scores, load_annotations(arguments.data)))
+        if arguments.keep:
+            console.print(f"model, bones and scores are in {folder}", soft_wrap=True)
 
 
-def parse() -> tuple[argparse.Namespace, list[str]]:
+class Parser(argparse.ArgumentParser):
+    """Shows an error as one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message and end the process."""
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def parse(arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, list[str]]:
     """Return the command line's own arguments, and those for ``vl4pose score``."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m bench.lsp",
         description="Score real photographs with a real network and compare with annotations.",
         epilog="Other options, such as --temperature 5, go to 'vl4pose score'.",
+        allow_abbrev=False,
     )
     folder = os.environ.get("VL4POSE_TEST_DATA")
     parser.add_argument(
         "--data",
-        type=Path,
+        type=data_folder,
         default=folder,
         required=folder is None,
         help="folder of the data (default: $VL4POSE_TEST_DATA)",
     )
     parser.add_argument(
-        "--limit", type=int, default=len(TEST), metavar="N", help="the first N test images only"
+        "--limit",
+        type=image_count,
+        default=len(TEST),
+        metavar="N",
+        help="the first N test images only",
     )
     parser.add_argument(
         "--keep", type=Path, metavar="DIR", help="keep the model, the bones and the scores there"
     )
-    return parser.parse_known_args()
+    own, rest = parser.parse_known_args(arguments)
+    known = ["--data", "--limit", "--keep", "--help", *score_option_names()]
+    for name in (argument.partition("=")[0] for argument in rest if argument.startswith("--")):
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            parser.error(f"no such option: {name}{hint}")
+    return own, rest
+
+
+def data_folder(text: str) -> Path:
+    folder = Path(text)
+    for part in ("lsp/images", "lsp/joints.mat", "lsp_hourglass32.pth"):
+        if not (folder / part).exists():
+            raise argparse.ArgumentTypeError(f"must hold {part}, got '{text}' without it")
+    return folder
+
+
+def image_count(text: str) -> int:
+    if not (text.isdecimal() and 1 <= int(text) <= len(TEST)):
+        raise argparse.ArgumentTypeError(
+            f"must be a whole number between 1 and {len(TEST)}, got {text!r}"
+        )
+    return int(text)
+
+
+def score_option_names() -> list[str]:
+    """Return the long options of ``vl4pose score``."""
+    command: Any = typer.main.get_command(app)
+    return [name for option in command.commands["score"].params for name in option.opts]
 
 
 def score_test_images(
@@ -98,9 +151,15 @@ def score_test_images(
     images = [str(image_path(data, number)) for number in TEST[:limit]]
     program = Path(sysconfig.get_path("scripts")) / "vl4pose"
     models = ["--pose", str(pose), "--params", str(bones), "--skeleton", "lsp", "--trust"]
-    subprocess.run(
-        [str(program), "score", *models, "--out", str(out), *score_options, *images], check=True
+    done = subprocess.run(
+        [str(program), "score", *models, "--out", str(out), *score_options, *images],
+        check=False,
+        stdout=subprocess.PIPE,
+        text=True,
     )
+    # Its last line is where the table is, which may be a folder that is gone in a moment.
+    print(done.stdout.partition("\nwritten to ")[0], end="")
+    done.check_returncode()
     return read_scores(out)
 
 

@@ -30,10 +30,12 @@ from typer.testing import CliRunner  # noqa: E402
 
 import vl4pose  # noqa: E402
 from vl4pose.cli import batches as batches_module  # noqa: E402
+from vl4pose.cli import run as run_module  # noqa: E402
 from vl4pose.cli import summary as summary_module  # noqa: E402
 from vl4pose.cli.app import app  # noqa: E402
 from vl4pose.cli.decoding import UnreadableImageError, read_rgb  # noqa: E402
 from vl4pose.cli.errors import UsageError, printable  # noqa: E402
+from vl4pose.cli.score_table import SCHEMA  # noqa: E402
 from vl4pose.cli.settings import input_settings  # noqa: E402
 from vl4pose.cli.sources import find_people  # noqa: E402
 from vl4pose.image_transform import ImageTransform  # noqa: E402
@@ -393,7 +395,7 @@ def test_coco_people_are_rows(models, photos, tmp_path):
         ("b.png", "11", None),
         ("b.png", "13", "box must have a width and a height above 0, got [0, 0, 0, 50]"),
         ("b.png", "14", "box must overlap the image (200x200), got [900, 0, 50, 50]"),
-        ("b.png", "16", f"{rule} None"),
+        ("b.png", "16", f"{rule} null"),
         ("b.png", "17", f"{rule} [0, 0, 'x', 1]"),
         ("c.png", "10", None),
         ("c.png", "12", None),
@@ -421,18 +423,84 @@ def test_csv_people(photos):
     ]
 
 
+def coco_text(image: dict, *annotations: dict) -> str:
+    image = image or {"id": 1, "file_name": "a.png"}
+    return json.dumps({"images": [image], "annotations": annotations})
+
+
+def test_coco_categories_and_ids(photos):
+    def found(data):
+        (photos / "people.json").write_text(json.dumps(data))
+        source = find_people([str(photos / "people.json")])
+        return [person.person_id for person in source.people], list(map(str, source.left_out))
+
+    data = coco([(1, [0, 0, 9, 9])] * 5)
+    for item, category in zip(data["annotations"], (1, 2, 3, None, [2]), strict=True):
+        item["category_id"] = category
+    data["annotations"][0]["id"] = None
+    assert found(data) == ([None, "11", "12", "13", "14"], ["1 image without a person"])
+    data["categories"] = [
+        {"id": 1, "name": "Person"},
+        {"id": 2, "name": "dog"},
+        {"id": 3, "name": "hand", "keypoints": ["wrist"]},
+    ]
+    left_out = ["2 boxes of other categories", "1 image without a person"]
+    assert found(data) == ([None, "12", "13"], left_out)
+
+
+@pytest.mark.parametrize("name", ["id", "ID", "person_id"])
+def test_csv_columns_in_any_case_and_spaces(photos, name):
+    text = f"Image , X,y,WIDTH,height,{name},note\n b.png , 1 , 2 , 3 , 4 , p1 ,?\n\n"
+    text += "b.png,1,2,3,4,p2,?,8\nb.png,1,2\n"
+    (photos / "people.csv").write_text(text)
+    source = find_people([str(photos / "people.csv")])
+    assert [(p.image, p.person_id, p.box, p.error) for p in source.people] == [
+        ("b.png", "p1", (1, 2, 3, 4), None),
+        ("b.png", "p2", None, "line 4 must have 7 fields, got 8"),
+        ("b.png", None, None, "line 5 must have 7 fields, got 3"),
+    ]
+    assert list(map(str, source.left_out)) == ["1 column (note)"]
+
+
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
-        ("a.csv", "image,x,y,widht,height\n", r"no 'width' \(did you mean 'widht'\?\)"),
-        ("a.csv", "Image,x,y,width,height\n", r"no 'image' \(did you mean 'Image'\?\)"),
+        (
+            "a.csv",
+            "image,x,y,widht,height\n",
+            r"no 'width' \(did you mean 'widht'\?\) in image, x,",
+        ),
+        ("a.csv", "picture,x,y,width,height\n", "no 'image' .*in picture, x, y, width, height$"),
+        ("a.csv", "image,x,y,width,X\n", "must have each column once, got 'X' again"),
         ("a.csv", "", "must have the columns image, x, y, width, height and may have id"),
         ("a.csv", "image,x,y,width,height\n", "must list at least one person, got none"),
         ("a.csv", "image,x,y,width,height\nz.png,1,2,3,4\n", "say where they are with --images"),
         ("a.json", "{", "Expecting property name"),
-        ("a.json", "[]", "must be a COCO file"),
-        ("a.json", '{"images": [{"id": 1}], "annotations": []}', "error at 'file_name'"),
-        ("a.json", '{"images": [], "annotations": [{}]}', "error at 'image_id'"),
+        ("a.json", "3", "must be a COCO keypoints file with 'images' and 'annotations', got 3"),
+        ("a.json", "[]", "must be a COCO keypoints file .*, got a list of 0 entries"),
+        ("a.json", '[{"image_id": 1}]', "a list of 1 results, which do not name the images' files"),
+        ("a.json", '{"images": []}', "but has no 'annotations'$"),
+        ("a.json", '{"images": {}, "annotations": []}', "each a list, got {} as 'images'"),
+        ("a.json", '{"images": [7], "annotations": []}', r"images\[0\] must be an object, got 7"),
+        ("a.json", coco_text({"id": 1}), r"images\[0\] must have 'file_name', got id"),
+        ("a.json", coco_text({"id": 1, "file_name": None}), "a name as file_name, got null"),
+        ("a.json", coco_text({"file_name": "a.png"}), r"images\[0\] must have 'id', got file_name"),
+        ("a.json", coco_text({}, {}), r"annotations\[0\] must have 'image_id', got nothing"),
+        (
+            "a.json",
+            coco_text({}, {"image_id": [1]}),
+            r"annotations\[0\] must have an integer or text as image_id, got \[1\]",
+        ),
+        (
+            "a.json",
+            coco_text({}, {"image_id": 1, "id": {}}),
+            r"annotations\[0\] must have an integer or text as id, got {}",
+        ),
+        (
+            "a.json",
+            coco_text({}, {"image_id": 1, "iscrowd": 1}),
+            r"at least one person, got none; left out: 1 crowd region, 1 image without a person$",
+        ),
         ("a.json", '{"images": [], "annotations": []}', "must list at least one person, got none"),
     ],
 )
@@ -440,6 +508,31 @@ def test_annotations_that_are_no_annotations(tmp_path, file, text, message):
     (tmp_path / file).write_text(text)
     with pytest.raises(UsageError, match=message):
         find_people([str(tmp_path / file)])
+
+
+def test_other_files_are_told_by_their_endings(tmp_path):
+    for name in ("a.jfif", "b.md", "c.md", "README", ".e", "f.1", "g.2", "h.3", "i.4"):
+        (tmp_path / name).touch()
+    source = find_people([str(tmp_path)])
+    assert [person.image for person in source.people] == ["a.jfif"]
+    (other,) = source.left_out
+    assert (other.what, other.number) == ("other files", 8)
+    assert other.detail.startswith(".md, ")
+    assert other.detail.endswith(", ...")
+    assert other.detail.count(",") == 5
+
+
+def test_unreadable_files_are_named_once(tmp_path, monkeypatch):
+    path = tmp_path / "a.csv"
+    path.touch()
+
+    def refuse(self, *args, **options):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(UsageError) as caught:
+        find_people([str(path)])
+    assert str(caught.value) == f"'{path}': Permission denied"
 
 
 def test_images_that_are_not_there(photos):
@@ -607,7 +700,14 @@ def test_the_command_line_wins_over_the_file_over_the_defaults(models, photos, t
     args[args.index("--pose") + 1] = str(pose)
     result = invoke(args)
     assert result.exit_code == 0, result.output
-    stored = metadata_of(pq.read_table(tmp_path / "o.parquet"))["settings"]
+    said = (
+        f"Settings of the input are from '{tmp_path / 'net.json'}', where no option says otherwise."
+    )
+    assert result.stderr == said + "\n"
+    metadata = metadata_of(pq.read_table(tmp_path / "o.parquet"))
+    digest = hashlib.sha256((tmp_path / "net.json").read_bytes()).hexdigest()
+    assert metadata["models"]["settings"] == {"file": "net.json", "sha256": digest}
+    stored = metadata["settings"]
     assert stored["input"]["input_size"] == [128, 64]
     assert stored["input"]["crop_scale"] == 2.0
     assert stored["input"]["mean"] == [0.0]
@@ -633,6 +733,10 @@ def test_link_params_beside_the_model_are_not_its_settings(models, photos, tmp_p
         ('{"input_size": [256]}', "input_size must be two whole numbers"),
         ('{"input_size": true}', "input_size must be two whole numbers"),
         ('{"temperature": [1]}', "temperature must be a number, got \\[1\\]"),
+        ('{"temperature": 0}', "temperature must be between 1e-06 and 1e\\+06, got 0"),
+        ('{"scale": null}', "scale must have a value, got null"),
+        ('{"scale": 1, "scale": 2}', "keys must be there once each, got 'scale' twice"),
+        ('{"crop-scale": 1, "crop_scale": 2}', "once each, got 'crop_scale' twice"),
         ("[1]", "must hold settings as a JSON object"),
         ("{", "must hold settings as JSON"),
     ],
@@ -643,6 +747,17 @@ def test_wrong_settings_name_their_file(tmp_path, text, message):
     with pytest.raises(UsageError, match=message) as caught:
         input_settings({}, file)
     assert str(caught.value).startswith(f"'{file}'")
+
+
+def test_crop_without_boxes_is_letterbox_and_says_so(models, photos, tmp_path):
+    result = invoke(score_args(models, photos, tmp_path / "o.parquet", "--fit", "crop"))
+    assert result.exit_code == 0, result.output
+    assert result.stderr == (
+        "Warning: the fit 'crop' needs boxes, and there are none: whole images are letterboxed.\n"
+    )
+    assert metadata_of(pq.read_table(tmp_path / "o.parquet"))["settings"]["input"]["fit"] == (
+        "letterbox"
+    )
 
 
 def test_sizes_and_channels_have_several_spellings():
@@ -670,12 +785,16 @@ WRONG = [
     (["--crop-scale", "-1"], "--crop-scale must be positive"),
     (["--temperature", "0"], "--temperature must be between 1e-06 and 1e\\+06, got 0"),
     (["--num-peaks", "0"], "--num-peaks must be between 1 and 4096, got 0"),
-    (["--num-peaks", "two"], "'--num-peaks'.*integer"),
+    (["--num-peaks", "two"], "--num-peaks must be a whole number, got 'two'"),
+    (["--threshold-rel", "half"], "--threshold-rel must be a number, got 'half'"),
+    (["--subpixel", "None"], "--subpixel must be one of quarter, centroid, dark, got 'None'$"),
+    (["--num-threads", "100000"], "--num-threads must be between 1 and 1024, got 100000"),
+    (["--workers", "0"], "--workers must be between 1 and 1024, got 0"),
     (["--min-distance", "0"], "--min-distance must be at least 1, got 0"),
     (["--threshold-abs", "nan"], "--threshold-abs must be finite, got nan"),
     (["--exclude-border", "yes"], "--exclude-border must be a whole number or 'true', got 'yes'"),
     (["--exclude-border", "-1"], "--exclude-border must be at least 0, got -1"),
-    (["--batch-size", "0"], "'--batch-size'"),
+    (["--batch-size", "0"], "--batch-size must be at least 1, got 0"),
     (["--device", "gpu"], "--device must be cpu, cuda or cuda:N, got 'gpu'"),
     (["--out", "nowhere/o.parquet"], "--out must be in a folder that exists"),
     (["--out", "o.csv"], "--out must end in .parquet, got 'o.csv'"),
@@ -744,6 +863,27 @@ def test_files_that_are_no_models(models, photos, tmp_path):
     assert not (tmp_path / "o.parquet").exists()
 
 
+def test_weights_without_a_program_say_how_to_save_one(models, photos, tmp_path):
+    torch.save(torch.nn.Linear(1, 1).state_dict(), tmp_path / "pose.pt")
+    args = score_args(models, photos, tmp_path / "o.parquet")
+    args[args.index("--pose") + 1] = str(tmp_path / "pose.pt")
+    result = invoke(args)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: --pose must be a TorchScript or torch.export file, got")
+    assert "which holds weights without a program" in result.stderr
+    assert "torch.jit.script(module).save('pose.pt')" in result.stderr
+
+
+def test_what_this_torch_cannot_do_is_one_sentence(models, photos, tmp_path, monkeypatch):
+    def refuse(*args, **options):
+        raise RuntimeError("device must be None for a torch.export file")
+
+    monkeypatch.setattr("vl4pose.scorer._load", refuse)
+    result = invoke(score_args(models, photos, tmp_path / "o.parquet"))
+    assert result.exit_code == 1
+    assert result.stderr == "Error: device must be None for a torch.export file\n"
+
+
 def test_a_network_that_fails_leaves_no_file(models, photos, tmp_path):
     Image.new("RGB", (64, 64), (255, 255, 255)).save(photos / "z_white.png")
     (tmp_path / "o.parquet").write_text("of an earlier run")
@@ -751,9 +891,53 @@ def test_a_network_that_fails_leaves_no_file(models, photos, tmp_path):
     assert result.exit_code == 1
     (line,) = result.stderr.splitlines()
     assert line.startswith("Error: the networks fail on a batch of 2 x 3 x 256 x 256: ")
-    assert "white images are too bright" in line
+    assert line.endswith(": RuntimeError: white images are too bright: nothing was written")
     assert (tmp_path / "o.parquet").read_text() == "of an earlier run"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["o.parquet", "photos"]
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (RuntimeError("first\n  tensor([1,\n 2])"), "first"),
+        (KeyError("x"), "KeyError: 'x'"),
+        (AssertionError(), "AssertionError"),
+        (
+            RuntimeError(
+                "The following operation failed in the TorchScript interpreter.\nTraceback of "
+                "TorchScript (most recent call last):\n  File x.py, line 3\n"
+                "builtins.ValueError: got a map\ntensor([[0., 0.],\n        [0., 0.]])"
+            ),
+            "ValueError: got a map",
+        ),
+    ],
+)
+def test_the_line_that_says_why_a_network_fails(error, line):
+    assert run_module._reason(error) == line
+
+
+def test_bones_of_another_skeleton(models, photos, tmp_path):
+    vl4pose.save_params(tmp_path / "bones.json", [[9, 2]] * 13, "lsp")
+    args = score_args(models, photos, tmp_path / "o.parquet", "--skeleton", "mpii")
+    args[args.index("--params") + 1] = str(tmp_path / "bones.json")
+    result = invoke(args)
+    assert result.exit_code == 2
+    file = tmp_path / "bones.json"
+    assert f"--skeleton must be 'lsp', which {file} is for, got 'mpii'" in result.stderr
+
+
+def test_a_link_in_the_place_of_the_table_stays(models, photos, tmp_path):
+    (tmp_path / "tables").mkdir()
+    link = tmp_path / "o.parquet"
+    link.symlink_to("tables/real.parquet")
+    assert len(run_score(models, photos, link)) == 3
+    assert link.is_symlink()
+    assert [path.name for path in (tmp_path / "tables").iterdir()] == ["real.parquet"]
+    link.unlink()
+    link.symlink_to("nowhere/real.parquet")
+    result = invoke(score_args(models, photos, link))
+    assert result.exit_code == 2
+    assert "--out must be in a folder that exists" in result.stderr
 
 
 def test_a_full_disk_leaves_no_file(models, photos, tmp_path, monkeypatch):
@@ -792,6 +976,10 @@ def test_help_is_worth_reading():
         assert panel in page
     for words in ("[length, log-variance]", "[default: 256x256]", "vl4pose score photos --pose"):
         assert words in page
+    assert "vl4pose score [OPTIONS] IMAGES..." in page
+    for page_ in (page, top.stdout):
+        assert "<bool>" not in page_
+        assert "completion" not in page_
     assert max(map(len, page.splitlines())) <= 80
 
 
@@ -804,9 +992,44 @@ def test_a_summary_at_the_end(models, photos, tmp_path):
         assert part in result.stdout
     assert "lowest scores" in result.stdout
     assert "evil\\x1b[31m.png  the file is empty" in result.stdout
-    assert "other files" in result.stdout
+    assert "  1 other file (.txt)\n" in result.stdout
     assert "\x1b" not in result.output
     assert result.stderr == ""
+
+
+def test_a_summary_names_what_is_flagged_and_aligns_scores():
+    def row(name, score, status):
+        return {"image": name, "person_id": None, "error": None, "status": status, "score": score}
+
+    rows = [row(f"{i}.png", None, 8) for i in range(6)]
+    rows += [row("a.png", -5.0, 3), row("b.png", -1234567890.0, 0), row("c.png", None, 4)]
+    table = summary_module.pa.Table.from_pylist(
+        rows, summary_module.pa.schema([SCHEMA.field(name) for name in rows[0]])
+    )
+    tally = summary_module.Tally(9)
+    tally.add(table)
+    assert tally.counts() == {"found": 9, "scored": 1, "flagged": 8, "failed": 0}
+    console = Console(file=io.StringIO(), width=80)
+    summary_module.show_summary(tally, summary_module.Timing(), [], "o", console)
+    shown = console.file.getvalue()
+    assert "lowest scores, to annotate first\n  -1.23457e+09  b.png\n         -5.00  a.png" in shown
+    assert "flagged (first 5 of 8)\n  0.png  NONFINITE_HEATMAP\n" in shown
+    assert "  1 PEAK_FALLBACK\n" in shown
+    assert "  6 NONFINITE_HEATMAP\n" in shown
+
+
+def test_the_rate_is_that_of_the_whole_run():
+    bar = summary_module.Progress(console=Console(file=io.StringIO()), get_time=lambda: now)
+    rate = summary_module._Rate("images")
+    now = 100.0
+    task = bar.add_task("", total=8)
+    assert rate.render(bar.tasks[0]).plain == "- images/s"
+    now = 102.0
+    bar.advance(task, 4)
+    assert rate.render(bar.tasks[0]).plain == "2.0 images/s"
+    bar.advance(task, 4)
+    now = 110.0
+    assert rate.render(bar.tasks[0]).plain == "4.0 images/s"
 
 
 def test_progress_in_a_log_is_plain_lines(monkeypatch):
@@ -830,6 +1053,14 @@ def test_progress_on_a_terminal_is_a_bar():
 
 def test_version():
     assert invoke(["--version"]).stdout == f"vl4pose {vl4pose.__version__}\n"
+
+
+def test_doctor_needs_no_extras():
+    done = run_process(HIDE.format("typer", ["vl4pose", "doctor"]))
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"typer +not installed: pip install 'vl4pose\[cli\]'", done.stdout)
+    assert re.search(r"cuda +none: this build has CPU kernels only", done.stdout)
+    assert "default threads" in done.stdout
 
 
 def test_doctor_names_what_there_is():
@@ -864,7 +1095,10 @@ def test_a_process_without_a_terminal(models, photos, tmp_path):
     assert len(pq.read_table(tmp_path / "o.parquet")) == 4
 
 
-def test_an_interrupted_process_leaves_no_file(models, photos, tmp_path):
+@pytest.mark.parametrize(
+    ("number", "word"), [(signal.SIGINT, "Interrupted"), (signal.SIGTERM, "Terminated")]
+)
+def test_a_stopped_process_leaves_no_file(models, photos, tmp_path, number, word):
     write_csv(
         photos / "many.csv",
         [["image", "x", "y", "width", "height"]] + [["b.png", 0, 0, 90, 90]] * 500_000,
@@ -879,11 +1113,11 @@ def test_an_interrupted_process_leaves_no_file(models, photos, tmp_path):
     while not list(tmp_path.glob(".o.parquet.*.tmp")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     stdout, stderr = process.communicate(timeout=100)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert stdout == ""
-    assert stderr == "Interrupted.\n"
+    assert stderr == f"{word}: nothing was written.\n"
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
 

@@ -243,6 +243,34 @@ def test_files_that_cannot_be_read(tmp_path: Path, text: str, complaint: str) ->
         load_params(path, CHAIN)
 
 
+def test_file_for_another_skeleton(tmp_path: Path, poses: np.ndarray) -> None:
+    path = tmp_path / "bones.json"
+    save_params(path, fit_params(poses), "lsp")
+    message = f"skeleton must be 'lsp', which {path} is for, got 'mpii'"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        load_params(path, "mpii")
+    data = json.loads(path.read_text())
+    path.write_text(json.dumps(data | {"skeleton": "mpii"}))
+    with pytest.raises(ValueError, match="must hold link params: link"):
+        load_params(path, "mpii")
+    path.write_text(json.dumps(data | {"skeleton": None}))
+    with pytest.raises(ValueError, match="skeleton must be a name, got null"):
+        load_params(path, "lsp")
+
+
+@pytest.mark.parametrize(
+    ("visible", "message"),
+    [
+        ("lsp", "got a str: pass skeleton='lsp' for the skeleton"),
+        (LSP, "got a Skeleton: pass skeleton=... for the skeleton"),
+    ],
+)
+def test_skeleton_in_the_place_of_visible(poses: np.ndarray, visible: Any, message: str) -> None:
+    message = f"visible must be a bool array (N, J) or None, {message}"
+    with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
+        fit_params(poses, visible)
+
+
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nothing\.json"):
         load_params(tmp_path / "nothing.json", CHAIN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,11 +18,12 @@ from vl4pose import get_skeleton
 LIMIT = 40
 
 
-@pytest.fixture(scope="module")
-def lsp() -> Iterator[ModuleType]:
-    """``bench/lsp.py``, loaded from its file: the tests' own path does not hold the benchmarks."""
-    path = Path(__file__).parents[1] / "bench" / "lsp.py"
-    spec = importlib.util.spec_from_file_location("lsp_under_test", path)
+BENCH = Path(__file__).parents[1] / "bench"
+
+
+def loaded(file: str) -> Iterator[ModuleType]:
+    """Yield a module of the benchmarks, by its file: the tests' own path does not hold them."""
+    spec = importlib.util.spec_from_file_location(f"{file[:-3]}_under_test", BENCH / file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -29,6 +31,16 @@ def lsp() -> Iterator[ModuleType]:
     spec.loader.exec_module(module)
     yield module
     del sys.modules[spec.name]
+
+
+@pytest.fixture(scope="module")
+def lsp() -> Iterator[ModuleType]:
+    yield from loaded("lsp.py")
+
+
+@pytest.fixture(scope="module")
+def bench() -> Iterator[ModuleType]:
+    yield from loaded("__main__.py")
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +123,77 @@ def test_report_is_complete(lsp: ModuleType, scores: Any, test_data: Path) -> No
         for cell in values
     ]
     assert np.isfinite(numbers).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "nowhere"], "--data: must hold lsp/images, got 'nowhere' without it"),
+        (["--limit", "0"], "--limit: must be a whole number between 1 and 1000, got '0'"),
+        (["--limit", "1001"], "--limit: must be a whole number between 1 and 1000, got '1001'"),
+        (["--limti", "3"], "no such option: --limti (did you mean --limit?)"),
+        (["--lim", "3"], "no such option: --lim (did you mean --limit?)"),
+        (["--temprature=3"], "no such option: --temprature (did you mean --temperature?)"),
+    ],
+)
+def test_wrong_command_lines_are_one_sentence(
+    lsp: ModuleType,
+    test_data: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        lsp.parse(["--data", str(test_data), *arguments])
+    assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("python -m bench.lsp: ")
+    assert line.endswith(message)
+
+
+def test_other_options_are_passed_on(lsp: ModuleType, test_data: Path) -> None:
+    own, rest = lsp.parse(["--data", str(test_data), "--limit", "3", "--num-peaks", "2"])
+    assert (own.data, own.limit, own.keep) == (test_data, 3, None)
+    assert rest == ["--num-peaks", "2"]
+
+
+def test_the_table_of_a_passing_folder_is_not_named(
+    lsp: ModuleType, test_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lsp.score_test_images(test_data, tmp_path, 1)
+    shown = capsys.readouterr().out
+    assert "im1001.jpg" in shown
+    assert str(tmp_path) not in shown
+
+
+def test_no_benchmark_matches(bench: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench.ended(0, "score") == 0
+    assert capsys.readouterr().err == ""
+    assert bench.ended(5, "nothing") == 2
+    assert capsys.readouterr().err == "no benchmark matches -k 'nothing'\n"
+
+
+HIDE = "import runpy, sys; sys.modules[{!r}] = None; runpy.run_path({!r}, run_name='__main__')"
+
+
+@pytest.mark.parametrize(
+    ("file", "package", "name"),
+    [("lsp.py", "scipy", "bench.lsp"), ("__main__.py", "pytest_benchmark", "bench")],
+)
+def test_missing_extras_are_one_sentence(file: str, package: str, name: str) -> None:
+    code = HIDE.format(package, str(BENCH / file))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == f"{name}: {package} is not installed: pip install -e '.[bench]'\n"
+
+
+def test_packages_of_the_competitors_are_named(
+    bench: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["bench"])
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match=r"^bench: cv2 is not installed: pip install -e"):
+        bench.main()
 
 
 def test_figures_by_hand(lsp: ModuleType) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import inspect
 import re
+import sys
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
@@ -137,7 +138,7 @@ def test_forms_of_pose_output(pose: Pose, images: Tensor) -> None:
         stacks,
         stacks[:, -1],
         (stacks, None),
-        [stacks[:, -1], "features"],
+        (stacks[:, -1], "features"),
         {"heatmaps": stacks},
         {"heatmaps": stacks[:, -1], "features": 1, "more": 2},
     ):
@@ -434,7 +435,13 @@ def identity(images: Tensor) -> Tensor:
         ({"params": np.zeros(13)}, ValueError, "params must be (L, 2), got shape (13,)"),
         ({"params": np.zeros((13, 3))}, ValueError, "params must be (L, 2), got shape (13, 3)"),
         ({"params": np.zeros((12, 2))}, ValueError, "skeleton must be given for 13 joints"),
-        ({"params": np.zeros((12, 2)), "skeleton": "lsp"}, ValueError, "params must"),
+        ({"params": "bones.json"}, TypeError, "params must be (L, 2) numbers, got str: "),
+        ({"params": [[1, 2], [3]]}, TypeError, "params must be (L, 2) numbers, got list: "),
+        (
+            {"params": PARAMS, "skeleton": "mpii"},
+            ValueError,
+            "params must be (L, 2) = (15, 2) for skeleton 'mpii', got (13, 2)",
+        ),
         ({"aux": identity, "skeleton": "lps"}, ValueError, "skeleton must be one of"),
         ({"aux": identity, "skeleton": 3}, TypeError, "skeleton must be a Skeleton"),
         ({"aux": identity, "method": "expect"}, ValueError, "method must be one of expected"),
@@ -469,15 +476,23 @@ def test_wrong_images(images: Any, error: type[Exception], message: str) -> None
         Scorer(identity, params=PARAMS)(images)
 
 
+RETURNS = "pose must return heatmaps, a tuple (heatmaps, features) or a mapping of both"
+
+
 @pytest.mark.parametrize(
     ("output", "error", "message"),
     [
         (
             np.zeros((3, 14, 8, 8)),
             TypeError,
-            "pose must return heatmaps, (heatmaps, features) or a mapping of both, got ndarray",
+            RETURNS + ", got ndarray",
         ),
-        (None, TypeError, "pose must return heatmaps, (heatmaps, features) or a mapping of both"),
+        (None, TypeError, RETURNS + ", got NoneType"),
+        (
+            [torch.zeros(3, 14, 8, 8)] * 2,
+            TypeError,
+            RETURNS + ", got list: join the heatmaps of stacks by torch.stack(..., 1)",
+        ),
         ((1, 2, 3), ValueError, "pose must return (heatmaps, features), got 3 items"),
         (
             (np.zeros((3, 14, 8, 8)), 1),
@@ -604,6 +619,69 @@ def test_damaged_files(
     message = f"pose must be a TorchScript or torch.export file, got {str(path)!r}"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
         Scorer(path, params=PARAMS, trust=True)
+
+
+class Released(nn.Module):
+    """Names of a released checkpoint, for what its error says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hgs = nn.ModuleList([nn.Linear(1, 1)])
+        self.merge_preds = nn.ModuleList([nn.Linear(1, 1)])
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_files_of_weights_and_pickled_modules(tmp_path: Path, legacy: bool) -> None:
+    path = tmp_path / "model.pt"
+    start = f"pose must be a TorchScript or torch.export file, got {str(path)!r}, "
+    save = "torch.jit.script({}).save('pose.pt')"
+    for content, message in (
+        (
+            nn.Linear(1, 1).state_dict(),
+            "which holds weights without a program: load them into their module and save one "
+            "with " + save.format("module"),
+        ),
+        (
+            Released().state_dict(),
+            "which holds weights without a program: save one with "
+            + save.format(f"vl4pose.nn.StackedHourglass.from_released({str(path)!r})"),
+        ),
+        (
+            nn.Linear(1, 1),
+            "a pickled module: build it in Python, load it with torch.load and save the program "
+            "with " + save.format("module"),
+        ),
+    ):
+        torch.save(content, path, _use_new_zipfile_serialization=not legacy)
+        with pytest.raises(ValueError, match=f"^{re.escape(start + message)}$"):
+            Scorer(path, params=PARAMS, trust=True)
+
+
+def test_programs_are_moved_by_newer_torch_only(
+    pose: Pose, images: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = as_program_file(pose, images, tmp_path)
+    monkeypatch.setitem(sys.modules, "torch.export.passes", None)
+    with pytest.raises(RuntimeError, match=r"^device must be None for a torch\.export file unless"):
+        Scorer(path, params=PARAMS, trust=True, device="cpu")
+
+
+def test_unusable_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for version, why in ((None, "this torch is a build for CPUs"), ("12.8", "torch finds no")):
+        monkeypatch.setattr(torch.version, "cuda", version)
+        message = f"device must be usable here, got 'cuda': {why}"
+        with pytest.raises(RuntimeError, match=f"^{re.escape(message)}"):
+            Scorer(identity, params=PARAMS, device="cuda")
+
+
+def test_repr() -> None:
+    assert repr(Scorer(identity, params=PARAMS, skeleton="lsp")) == (
+        "<Scorer: skeleton 'lsp', fixed params, method 'expected'>"
+    )
+    assert repr(Scorer(identity, identity, method="max")) == (
+        "<Scorer: skeleton None, aux, method 'max'>"
+    )
 
 
 def test_missing_file(tmp_path: Path) -> None:

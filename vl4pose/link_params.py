@@ -65,6 +65,12 @@ def fit_params(
     >>> fit_params(np.array([[[0.0, 0.0], [3.0, 4.0]], [[0.0, 0.0], [0.0, 7.0]]]), None, arm)
     array([[6., 0.]])
     """
+    if isinstance(visible, str | Skeleton):
+        name = repr(visible) if isinstance(visible, str) else "..."
+        raise TypeError(
+            f"visible must be a bool array (N, J) or None, got a {type(visible).__name__}: pass "
+            f"skeleton={name} for the skeleton"
+        )
     poses = _numpy(keypoints)
     if poses.dtype.kind not in "fiu":
         raise TypeError(f"keypoints must hold real numbers, got {poses.dtype}")
@@ -111,7 +117,8 @@ def load_params(path: str | os.PathLike[str], skeleton: Skeleton | str) -> Float
 
         - ``[[9.1, 2.0], ...]``: in the order of the skeleton's links;
         - ``{"links": ["head>neck", ...], "params": [[9.1, 2.0], ...]}``, optionally with the
-          skeleton's name under ``"skeleton"``, for readers only: this is what `save_params` writes;
+          skeleton's name under ``"skeleton"``, which must then be that of ``skeleton``: this is
+          what `save_params` writes;
         - ``{"head>neck": [9.1, 2.0], ...}``.
 
         Links that are named may come in any order, and short joint names such as ``lelb`` are
@@ -130,15 +137,20 @@ def load_params(path: str | os.PathLike[str], skeleton: Skeleton | str) -> Float
         If there is no such file.
     ValueError
         ``<path> must hold link params: ...``, naming the link that is missing, unknown (with the
-        nearest one) or there twice, or the value that is no pair of finite numbers.
+        nearest one) or there twice, or the value that is no pair of finite numbers;
+        ``skeleton must be '...', which <path> is for``.
     """
     path = Path(path)
     skeleton = get_skeleton(skeleton) if isinstance(skeleton, str) else skeleton
     text = path.read_bytes()
     try:
-        return _parsed(json.loads(text, object_pairs_hook=_without_repeats), skeleton)
+        data = json.loads(text, object_pairs_hook=without_repeats)
+        named = _skeleton_name(data)
+        if named in (None, skeleton.name):
+            return _parsed(data, skeleton)
     except (ValueError, OverflowError) as error:
         raise ValueError(f"{path} must hold link params: {error}") from error
+    raise ValueError(f"skeleton must be {named!r}, which {path} is for, got {skeleton.name!r}")
 
 
 def save_params(path: str | os.PathLike[str], params: Any, skeleton: Skeleton | str) -> None:
@@ -171,6 +183,15 @@ def save_params(path: str | os.PathLike[str], params: Any, skeleton: Skeleton | 
         ],
     }
     Path(path).write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+
+
+def _skeleton_name(data: object) -> str | None:
+    if not isinstance(data, Mapping) or "skeleton" not in data:
+        return None
+    name = data["skeleton"]
+    if not isinstance(name, str):
+        raise ValueError(f"skeleton must be a name, got {json.dumps(name)}")
+    return name
 
 
 def _parsed(data: object, skeleton: Skeleton) -> Float64Array:
@@ -252,7 +273,8 @@ def _checked_row(link: str, row: object) -> tuple[float, float]:
     return length, log_variance
 
 
-def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Return a JSON object's dict (an ``object_pairs_hook``), or raise where a key is repeated."""
     data = dict(pairs)
     if len(data) < len(pairs):
         keys = [key for key, _ in pairs]

@@ -21,8 +21,13 @@ from vl4pose.skeleton import Skeleton, get_skeleton
 
 __all__ = ["Prediction", "Scorer"]
 
+_SAVE = "torch.jit.script({}).save('pose.pt')"
+_LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # how files of torch.save before 1.6 begin
+_PICKLE_BYTES = 2**20
+
 ItemT = TypeVar("ItemT")
 Model = Callable[[Any], Any]
+ProgramMover = Callable[[torch.export.ExportedProgram], torch.export.ExportedProgram]
 
 
 class Prediction(NamedTuple):
@@ -85,6 +90,9 @@ exclude_border, temperature, num_threads
         given without ``trust``, or a file is no TorchScript or torch.export file.
     FileNotFoundError
         ``pose must be an existing file, got '...'``, likewise ``aux``.
+    RuntimeError
+        If ``device`` is a CUDA device and torch finds none, or torch is too old to move a
+        torch.export file.
 
     Notes
     -----
@@ -143,8 +151,9 @@ exclude_border, temperature, num_threads
         }
         self.skeleton = get_skeleton(skeleton) if isinstance(skeleton, str) else skeleton
         self._params = None if params is None else _fixed_params(params)
+        self._check_params()
         self._check_options()
-        self._device = None if device is None else torch.device(device)
+        self._device = None if device is None else _usable_device(device)
         self._pose = _model("pose", pose, trust, self._device)
         self._aux = None if aux is None else _model("aux", aux, trust, self._device)
 
@@ -243,6 +252,20 @@ exclude_border, temperature, num_threads
     def _score_item(self, item: ItemT) -> tuple[ItemT, Analysis[Tensor]]:
         return item, self(_images_of(item))
 
+    def __repr__(self) -> str:
+        skeleton = self.skeleton.name if isinstance(self.skeleton, Skeleton) else self.skeleton
+        links = "fixed params" if self._aux is None else "aux"
+        return f"<Scorer: skeleton {skeleton!r}, {links}, method {self.options['method']!r}>"
+
+    def _check_params(self) -> None:
+        if self._params is None or not isinstance(self.skeleton, Skeleton):
+            return
+        if len(self._params) != self.skeleton.num_links:
+            raise ValueError(
+                f"params must be (L, 2) = ({self.skeleton.num_links}, 2) for skeleton "
+                f"{self.skeleton.name!r}, got {tuple(self._params.shape)}"
+            )
+
     def _check_options(self) -> None:
         """Let `analyze` itself find what is wrong, on one tiny image, before any file is read."""
         if isinstance(self.skeleton, Skeleton):
@@ -284,12 +307,29 @@ exclude_border, temperature, num_threads
         return heatmaps.detach()
 
 
+def _usable_device(device: torch.device | str) -> torch.device:
+    chosen = torch.device(device)
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        why = (
+            "this torch is a build for CPUs"
+            if torch.version.cuda is None
+            else "torch finds no usable CUDA device"
+        )
+        raise RuntimeError(f"device must be usable here, got {str(chosen)!r}: {why}")
+    return chosen
+
+
 def _fixed_params(params: npt.ArrayLike | Tensor) -> Tensor:
     # A copy, and float64 whatever it was: analyze rounds it to the dtype of the results.
     if isinstance(params, Tensor):
         fixed = params.detach().to("cpu", torch.float64, copy=True)
     else:
-        fixed = torch.from_numpy(np.array(params, np.float64))
+        try:
+            fixed = torch.from_numpy(np.array(params, np.float64))
+        except (TypeError, ValueError) as error:
+            raise TypeError(
+                f"params must be (L, 2) numbers, got {type(params).__name__}: {error}"
+            ) from None
     if fixed.ndim != 2 or fixed.shape[1] != 2:
         raise ValueError(f"params must be (L, 2), got shape {tuple(fixed.shape)}")
     return fixed
@@ -304,13 +344,16 @@ def _split_output(output: object) -> tuple[object, object]:
             keys = ", ".join(sorted(map(str, output)))
             raise ValueError(f"pose must return a mapping with the key 'heatmaps', got {keys}")
         return output["heatmaps"], output.get("features")
-    if isinstance(output, tuple | list):
+    if isinstance(output, tuple):
         if len(output) != 2:
             raise ValueError(f"pose must return (heatmaps, features), got {len(output)} items")
         return output[0], output[1]
+    hint = (
+        ": join the heatmaps of stacks by torch.stack(..., 1)" if isinstance(output, list) else ""
+    )
     raise TypeError(
-        "pose must return heatmaps, (heatmaps, features) or a mapping of both, "
-        f"got {type(output).__name__}"
+        "pose must return heatmaps, a tuple (heatmaps, features) or a mapping of both, "
+        f"got {type(output).__name__}{hint}"
     )
 
 
@@ -390,11 +433,15 @@ def _load(name: str, path: Path, trust: bool, device: torch.device | None) -> Mo
         )
     kind = _kind_of_file(path)
     if kind is None:
-        raise ValueError(f"{name} must be a TorchScript or torch.export file, got {str(path)!r}")
+        raise ValueError(
+            f"{name} must be a TorchScript or torch.export file, got {str(path)!r}"
+            f"{_what_else(path)}"
+        )
+    move = None if kind == "script" or device is None else _device_mover(device)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r"`?torch\.jit", DeprecationWarning)
-            return _load_script(path, device) if kind == "script" else _load_export(path, device)
+            return _load_script(path, device) if kind == "script" else _load_export(path, move)
     except Exception as error:  # each loader raises what its parsers raise
         raise ValueError(
             f"{name} must be an intact TorchScript or torch.export file, got {str(path)!r}: {error}"
@@ -414,15 +461,44 @@ def _kind_of_file(path: Path) -> str | None:
     return None
 
 
+def _what_else(path: Path) -> str:
+    """Return what ``torch.save`` wrote, if it did, and how that becomes a program; else nothing."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            member = next(m for m in archive.namelist() if m.rpartition("/")[2] == "data.pkl")
+            pickled = archive.read(member)
+    except (zipfile.BadZipFile, StopIteration):
+        pickled = path.read_bytes()[:_PICKLE_BYTES]
+        if _LEGACY_MAGIC not in pickled:
+            return ""
+    # Of a module, the modes of its parts are saved too.
+    if b"_modules" in pickled and b"training" in pickled:
+        return (
+            ", a pickled module: build it in Python, load it with torch.load and save the program "
+            f"with {_SAVE.format('module')}"
+        )
+    released = b"hgs." in pickled and b"merge_preds." in pickled
+    network = f"vl4pose.nn.StackedHourglass.from_released({str(path)!r})" if released else "module"
+    load = "" if released else "load them into their module and "
+    return f", which holds weights without a program: {load}save one with {_SAVE.format(network)}"
+
+
 def _load_script(path: Path, device: torch.device | None) -> Model:
     model: Model = torch.jit.load(path, map_location=device)  # type: ignore[no-untyped-call]
     return model
 
 
-def _load_export(path: Path, device: torch.device | None) -> Model:
+def _load_export(path: Path, move: ProgramMover | None) -> Model:
     program = torch.export.load(path)
-    if device is not None:
-        from torch.export.passes import move_to_device_pass  # newer than torch.export itself
+    return (program if move is None else move(program)).module()
 
-        program = move_to_device_pass(program, device)
-    return program.module()
+
+def _device_mover(device: torch.device) -> ProgramMover:
+    try:
+        from torch.export.passes import move_to_device_pass
+    except ImportError as error:  # it is newer than torch.export itself
+        raise RuntimeError(
+            "device must be None for a torch.export file unless torch has torch.export.passes, got "
+            f"{str(device)!r} and torch {torch.__version__}: update torch, or save TorchScript"
+        ) from error
+    return lambda program: move_to_device_pass(program, device)

@@ -13,12 +13,17 @@ def main() -> None:
     Raises
     ------
     SystemExit
-        Code 0, 1 for a failure, 2 for a wrong command line, 130 after Ctrl-C.
+        Code 0, 1 for a failure, 2 for a wrong command line, 130 after Ctrl-C, 143 after SIGTERM.
     """
     try:
         from vl4pose.cli.app import app
     except ModuleNotFoundError as error:
         if error.name not in ("typer", "rich"):
             raise
+        if sys.argv[1:] == ["doctor"]:  # what tells which packages are missing needs none
+            from vl4pose.cli.doctor import doctor
+
+            doctor()
+            return
         sys.exit(f"vl4pose: {error.name} is not installed: pip install 'vl4pose[cli]'")
     app()

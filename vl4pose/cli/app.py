@@ -8,23 +8,38 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from vl4pose import __version__
 from vl4pose.cli.doctor import doctor
-from vl4pose.cli.errors import RunError, printable
+from vl4pose.cli.errors import RunError, Stopped, printable, stoppable
 from vl4pose.cli.score import score
 
 __all__ = ["app"]
-
-_INTERRUPTED = 130  # what typer makes of KeyboardInterrupt, and shells of SIGINT
 
 # typer brings its own copy of click or uses the one installed, depending on its version; this is
 # its base of all errors about the command line in either case.
 _ClickUsageError: Any = typer.BadParameter.__base__
 
 
-class _Commands(TyperGroup):
+class _PlainHelp:
+    """Help without the type of a flag and, around names, without braces."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        option = super().get_help_option(ctx)  # type: ignore[misc]
+        option.metavar = ""
+        return option
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        pieces = super().collect_usage_pieces(ctx)  # type: ignore[misc]
+        return [piece.replace("{", "").replace("}", "") for piece in pieces]
+
+
+class _Command(_PlainHelp, TyperCommand):
+    pass
+
+
+class _Commands(_PlainHelp, TyperGroup):
     """A group that shows every error as one sentence on stderr, without a frame around it."""
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:
@@ -32,9 +47,14 @@ class _Commands(TyperGroup):
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # file names hold anything
         try:
-            code = super().main(given or ["--help"], *rest, **{**extra, "standalone_mode": False})
+            with stoppable():
+                options = {**extra, "standalone_mode": False}
+                code = super().main(given or ["--help"], *rest, **options)
+        except Stopped as stop:
+            typer.echo(f"{_with_notes(stop)}.", err=True)
+            sys.exit(stop.exit_code)
         except RunError as error:
-            _show(str(error))
+            _show(_with_notes(error))
             sys.exit(1)
         except OSError as error:
             where = "" if error.filename is None else f"'{error.filename}': "
@@ -44,9 +64,11 @@ class _Commands(TyperGroup):
             path = error.ctx.command_path if error.ctx else "vl4pose"
             _show(_sentence(error), f"Try '{path} --help'.")
             sys.exit(2)
-        if code == _INTERRUPTED:
-            typer.echo("Interrupted.", err=True)
         sys.exit(code or 0)
+
+
+def _with_notes(error: BaseException) -> str:
+    return ": ".join([str(error), *getattr(error, "__notes__", ())])
 
 
 def _sentence(error: Any) -> str:
@@ -70,6 +92,7 @@ app = typer.Typer(
     "network's heatmaps.",
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
+    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -97,12 +120,14 @@ def _options(
 
 
 app.command(
+    cls=_Command,
     help="Score images by how likely each pose is, given what the networks know about bodies.\n\n"
     "Low scores are the images worth annotating. Every person becomes one row of a Parquet table: "
     "score, its terms per link, entropy, keypoints in image pixels before and after refinement, "
-    "status. Images are turned upright by their EXIF orientation, and one that cannot be read "
-    "becomes a row with its error. The settings are stored with the scores: "
-    "pyarrow.parquet.read_schema(FILE).metadata\\[b'vl4pose'].",
+    "status. Bits of the status: 1 a map without a peak, 2 link parameters clamped, 4 link "
+    "parameters not finite, 8 heatmaps not finite. Images are turned upright by their EXIF "
+    "orientation, and one that cannot be read becomes a row with its error. The settings are "
+    "stored with the scores: pyarrow.parquet.read_schema(FILE).metadata\\[b'vl4pose'].",
     epilog="[bold]Examples[/bold]\n\n"
     "vl4pose score photos --pose pose.pt --params bones.json --skeleton lsp "
     "--out scores.parquet --trust\n\n"
@@ -112,4 +137,4 @@ app.command(
     "--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --heatmap-align centers "
     "--pose pose.pt2 --params bones.json --skeleton coco --out scores.parquet --trust",
 )(score)
-app.command()(doctor)
+app.command(cls=_Command)(doctor)

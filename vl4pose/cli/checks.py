@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vl4pose.cli.errors import RunError, UsageError, did_you_mean
-from vl4pose.skeleton import Skeleton, get_skeleton
+from vl4pose._options import SUBPIXELS
+from vl4pose.cli.errors import RunError, UsageError, did_you_mean, reason
+from vl4pose.skeleton import Skeleton, get_skeleton, nearest
 
 if TYPE_CHECKING:
     import torch
@@ -16,10 +18,12 @@ if TYPE_CHECKING:
 __all__ = [
     "check_file",
     "check_out",
-    "finite",
+    "check_subpixel",
+    "finite_number",
     "parse_border",
     "parse_device",
     "read_skeleton",
+    "whole_number",
 ]
 
 
@@ -41,17 +45,50 @@ def check_out(path: Path) -> None:
         raise UsageError(f"--out must end in .parquet, got '{path}'")
     if path.is_dir():
         raise UsageError(f"--out must be a file, got the folder '{path}'")
-    if not path.parent.is_dir():
+    folder = path.resolve().parent  # of a symbolic link, the folder of its target
+    if not folder.is_dir():
         raise UsageError(f"--out must be in a folder that exists, got '{path}'")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise RunError(f"cannot write into '{path.parent}': permission denied")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise RunError(f"cannot write into '{folder}': permission denied")
 
 
-def finite(option: str, value: float | None) -> float | None:
-    """Return a number that is finite, so that JSON can hold it, or None."""
-    if value is not None and not math.isfinite(value):
-        raise UsageError(f"{option} must be finite, got {value}")
-    return value
+def whole_number(
+    option: str, low: int | None = None, high: int | None = None
+) -> Callable[[str | int], int]:
+    """Return a parser for the values of an option, in a range of which both ends are allowed."""
+
+    def parse(text: str | int) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            raise UsageError(f"{option} must be a whole number, got {text!r}") from None
+        if (low is not None and number < low) or (high is not None and number > high):
+            rule = f"at least {low}" if high is None else f"between {low} and {high}"
+            raise UsageError(f"{option} must be {rule}, got {number}")
+        return number
+
+    return parse
+
+
+def finite_number(option: str) -> Callable[[str | float], float]:
+    """Return a parser for numbers that are finite, so that JSON can hold them."""
+
+    def parse(text: str | float) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            raise UsageError(f"{option} must be a number, got {text!r}") from None
+        if not math.isfinite(number):
+            raise UsageError(f"{option} must be finite, got {number}")
+        return number
+
+    return parse
+
+
+def check_subpixel(name: str | None) -> None:
+    """Raise an error for a wrong name; leaving the option out is what means no move."""
+    if name is not None and name not in SUBPIXELS:
+        raise UsageError(f"--subpixel must be {nearest(name, SUBPIXELS)}, got {name!r}")
 
 
 def parse_border(text: str) -> int | bool:
@@ -74,6 +111,8 @@ def read_skeleton(name: str) -> Skeleton:
             return Skeleton.from_file(name)
         return get_skeleton(name)
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError):
+            raise UsageError(f"--skeleton: cannot read '{name}': {reason(error)}") from error
         raise UsageError(
             f"--{error}" if str(error).startswith("skeleton ") else f"--skeleton: {error}"
         ) from error

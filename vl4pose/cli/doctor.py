@@ -10,9 +10,6 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-from rich.console import Console
-from rich.text import Text
-
 from vl4pose import __version__, _core
 
 __all__ = ["doctor"]
@@ -46,16 +43,15 @@ def doctor() -> None:
 
     Put its output into a report of a problem.
     """
-    console = Console(highlight=False)
     for title, lines in (
         ("versions", _versions()),
         ("compiled core", _core_features()),
         ("machine", _machine()),
         ("torch", _torch_state()),
     ):
-        console.print(title, style="bold")
+        print(title)
         for name, value in lines:
-            console.print(Text(f"  {name:<18} {value}"), soft_wrap=True)
+            print(f"  {name:<18} {value}")
 
 
 def _versions() -> Iterator[tuple[str, str]]:
@@ -74,7 +70,9 @@ def _versions() -> Iterator[tuple[str, str]]:
 
 def _core_features() -> Iterator[tuple[str, str]]:
     for name, value in _core.build_info().items():
-        yield name, "none" if value is None else str(value)
+        if name == "cuda" and value is None:
+            value = "none: this build has CPU kernels only"
+        yield name, str(value)
 
 
 def _machine() -> Iterator[tuple[str, str]]:
@@ -85,6 +83,7 @@ def _machine() -> Iterator[tuple[str, str]]:
     yield "instruction sets", " ".join(known) or "unknown"
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     yield "CPUs", f"{os.cpu_count()}, usable by this process: {usable}"
+    yield "default threads", f"{usable}, or torch's number where torch is imported"
     yield "OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "not set")
 
 

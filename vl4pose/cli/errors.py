@@ -3,23 +3,60 @@
 from __future__ import annotations
 
 import difflib
+import signal
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 import typer
 
 __all__ = [
     "RunError",
+    "Stopped",
     "UsageError",
     "did_you_mean",
     "naming_options",
     "needing_extras",
     "printable",
+    "reason",
+    "stoppable",
 ]
 
 
 class RunError(Exception):
     """Something went wrong that is no fault of the command line: one sentence, exit code 1."""
+
+
+class Stopped(BaseException):
+    """Ctrl-C, or a signal to terminate; its exit code is the one shells give such a process."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__("Interrupted" if number == signal.SIGINT else "Terminated")
+        self.exit_code = 128 + number
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Raise Stopped where SIGINT or SIGTERM arrive, so that every clean-up runs.
+
+    Signals that are ignored, or that somebody handles already, stay so.
+    """
+    handled = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    previous = {}
+    if threading.current_thread() is threading.main_thread():
+        for number, default in handled.items():
+            if signal.getsignal(number) == default:
+                previous[number] = signal.signal(number, _stop)
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise Stopped(number)
 
 
 class UsageError(typer.BadParameter):
@@ -46,6 +83,11 @@ def printable(text: str) -> str:
         char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
         for char in text
     )
+
+
+def reason(error: Exception) -> str:
+    """Return an error's message, without the name of the file that the system puts behind it."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 @contextmanager

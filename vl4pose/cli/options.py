@@ -7,10 +7,14 @@ from typing import Annotated
 
 import typer
 
+from vl4pose._options import MAX_NUM_PEAKS
+from vl4pose.cli.checks import finite_number, whole_number
+
 _MODELS = "Models"
 _INPUT = "Image to network and back (also from pose.json beside pose.pt)"
 _SCORING = "Peaks and scores"
 _RUNNING = "Running"
+_MOST_THREADS = 1024  # torch ends the process when the system refuses to start so many
 
 
 def _default(text: str) -> str:
@@ -24,7 +28,7 @@ Images = Annotated[
         metavar="IMAGES",
         help="A folder (with its subfolders), image files, or quoted globs ('photos/**/*.jpg'); "
         "or one COCO keypoints .json, or one .csv with the columns image, x, y, width, height and "
-        "perhaps id: a box per person.",
+        "perhaps id (or person_id): a box per person.",
         show_default=False,
     ),
 ]
@@ -39,14 +43,20 @@ ImagesDir = Annotated[
 ]
 Out = Annotated[
     Path,
-    typer.Option(metavar="FILE.parquet", help="The table to write, one row per person."),
+    typer.Option(
+        metavar="FILE.parquet",
+        help="The table to write, one row per person; an existing one is replaced once the run has "
+        "finished.",
+    ),
 ]
 
 Pose = Annotated[
     Path,
     typer.Option(
         metavar="FILE",
-        help="Pose network, TorchScript or .pt2: images to heatmaps, or to (heatmaps, features).",
+        help="Pose network, TorchScript or .pt2: images to heatmaps, or to (heatmaps, features). "
+        "Of stacked heatmaps (B, S, J, H, W) the last stack is taken. From a PyTorch module: "
+        "torch.jit.script(module).save('pose.pt'), or torch.export.save.",
         rich_help_panel=_MODELS,
     ),
 ]
@@ -106,7 +116,8 @@ Fit = Annotated[
     typer.Option(
         metavar="letterbox|crop",
         help="letterbox: the whole image or box, aspect kept, centred on black. "
-        "crop: the image around the box, in the input's aspect." + _default("letterbox"),
+        "crop: the image around the box, in the input's aspect; images without boxes are "
+        "letterboxed." + _default("letterbox"),
         show_default=False,
         rich_help_panel=_INPUT,
     ),
@@ -193,12 +204,19 @@ Subpixel = Annotated[
     ),
 ]
 NumPeaks = Annotated[
-    int, typer.Option(metavar="INT", help="Peaks kept per joint.", rich_help_panel=_SCORING)
+    int,
+    typer.Option(
+        metavar="INT",
+        parser=whole_number("--num-peaks", 1, MAX_NUM_PEAKS),
+        help="Peaks kept per joint.",
+        rich_help_panel=_SCORING,
+    ),
 ]
 MinDistance = Annotated[
     int,
     typer.Option(
         metavar="INT",
+        parser=whole_number("--min-distance", 1),
         help="Closest two peaks, in heatmap pixels per axis.",
         rich_help_panel=_SCORING,
     ),
@@ -207,6 +225,7 @@ ThresholdAbs = Annotated[
     float | None,
     typer.Option(
         metavar="NUMBER",
+        parser=finite_number("--threshold-abs"),
         help="A peak is higher than this." + _default("the map's minimum"),
         show_default=False,
         rich_help_panel=_SCORING,
@@ -216,6 +235,7 @@ ThresholdRel = Annotated[
     float | None,
     typer.Option(
         metavar="NUMBER",
+        parser=finite_number("--threshold-rel"),
         help="A peak is higher than this share of the map's maximum." + _default("none"),
         show_default=False,
         rich_help_panel=_SCORING,
@@ -231,15 +251,21 @@ ExcludeBorder = Annotated[
 ]
 
 BatchSize = Annotated[
-    int, typer.Option(metavar="INT", help="People per batch.", min=1, rich_help_panel=_RUNNING)
+    int,
+    typer.Option(
+        metavar="INT",
+        parser=whole_number("--batch-size", 1),
+        help="People per batch.",
+        rich_help_panel=_RUNNING,
+    ),
 ]
 NumThreads = Annotated[
     int | None,
     typer.Option(
         metavar="INT",
+        parser=whole_number("--num-threads", 1, _MOST_THREADS),
         help="Threads of the networks and of the scoring." + _default("torch's choice"),
         show_default=False,
-        min=1,
         rich_help_panel=_RUNNING,
     ),
 ]
@@ -247,10 +273,10 @@ Workers = Annotated[
     int | None,
     typer.Option(
         metavar="INT",
+        parser=whole_number("--workers", 1, _MOST_THREADS),
         help="Threads that read and resize images ahead of the network."
         + _default("one per CPU, at most 8"),
         show_default=False,
-        min=1,
         rich_help_panel=_RUNNING,
     ),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -24,6 +25,8 @@ from vl4pose.results import Analysis
 from vl4pose.scorer import Scorer
 
 __all__ = ["score_source"]
+
+_NAMED_ERROR = re.compile(r"[\w.]*(Error|Exception): ")
 
 
 def score_source(
@@ -52,7 +55,7 @@ def score_source(
         If a network fails, or the table cannot be written. No file is left then.
     """
     run = _Run(scorer, transform)
-    tally = Tally(len(source.people), "people" if source.kind in ("coco", "csv") else "images")
+    tally = Tally(len(source.people), "people" if source.has_boxes else "images")
     batches = decoded_batches(source, transform, batch_size=batch_size, workers=workers)
     try:
         with (
@@ -100,9 +103,7 @@ class _Run:
                     torch.cuda.synchronize(heatmaps.device)  # its time would be the scoring's
         except Exception as error:  # networks are the user's code, and TorchScript has its own kind
             shape = " x ".join(map(str, pixels.shape))
-            raise RunError(
-                f"the networks fail on a batch of {shape}: {_last_line(error)}"
-            ) from error
+            raise RunError(f"the networks fail on a batch of {shape}: {_reason(error)}") from error
         try:
             with self.timing.of("score_s"):
                 analysis = _on_host(self.scorer.analyze(heatmaps, params))
@@ -122,7 +123,16 @@ def _on_host(analysis: Analysis[torch.Tensor]) -> Analysis[npt.NDArray[Any]]:
     return host
 
 
-def _last_line(error: Exception) -> str:
-    # TorchScript puts its own stack in front of what went wrong.
+def _reason(error: Exception) -> str:
+    """Return the line of an error that says what is wrong: not a trace, nor a tensor's values."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    if not lines:
+        return type(error).__name__
+    if lines[0].startswith("The following operation failed in the TorchScript interpreter"):
+        # A trace of the script follows, and then the error with its type in front.
+        for line in lines[1:]:
+            if _NAMED_ERROR.match(line):
+                return line.removeprefix("builtins.")
+        return lines[-1]
+    known = isinstance(error, RuntimeError | TypeError | ValueError)
+    return lines[0] if known else f"{type(error).__name__}: {lines[0]}"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from vl4pose import __version__
 from vl4pose._options import score_options
@@ -15,12 +17,12 @@ from vl4pose.cli import options as opt
 from vl4pose.cli.checks import (
     check_file,
     check_out,
-    finite,
+    check_subpixel,
     parse_border,
     parse_device,
     read_skeleton,
 )
-from vl4pose.cli.errors import RunError, UsageError, naming_options, needing_extras
+from vl4pose.cli.errors import RunError, UsageError, naming_options, needing_extras, printable
 from vl4pose.cli.settings import input_settings, settings_file
 from vl4pose.cli.sources import find_people
 
@@ -72,6 +74,8 @@ def score(
             "--trust must be given: loading a TorchScript or .pt2 file can run code that is in it, "
             "so use files from people you trust only"
         )
+    check_subpixel(subpixel)
+    settings = settings_file(pose, params)
     transform, softmax_temperature = input_settings(
         {
             "input_size": input_size,
@@ -83,7 +87,7 @@ def score(
             "heatmap_align": heatmap_align,
             "temperature": temperature,
         },
-        settings_file(pose, params),
+        settings,
     )
     scoring: dict[str, Any] = {
         "method": method,
@@ -91,8 +95,8 @@ def score(
         "subpixel": subpixel,
         "num_peaks": num_peaks,
         "min_distance": min_distance,
-        "threshold_abs": finite("--threshold-abs", threshold_abs),
-        "threshold_rel": finite("--threshold-rel", threshold_rel),
+        "threshold_abs": threshold_abs,
+        "threshold_rel": threshold_rel,
         "exclude_border": parse_border(exclude_border),
         "temperature": softmax_temperature,
     }
@@ -100,6 +104,18 @@ def score(
         score_options(**scoring)
     joints = read_skeleton(skeleton)
     source = find_people(images, images_dir)
+    console = Console(stderr=True)
+
+    def say(text: str) -> None:
+        console.print(Text(printable(text)), soft_wrap=True)
+
+    if settings is not None:
+        say(f"Settings of the input are from '{settings}', where no option says otherwise.")
+    if transform.fit == "crop" and not source.has_boxes:
+        say(
+            "Warning: the fit 'crop' needs boxes, and there are none: whole images are letterboxed."
+        )
+        transform = replace(transform, fit="letterbox")
     with needing_extras():
         import torch
 
@@ -110,18 +126,22 @@ def score(
     torch_device = parse_device(device)
     if num_threads is not None:
         torch.set_num_threads(num_threads)
-    with naming_options("pose", "aux", "params"):
+    with naming_options("pose", "aux", "params", "skeleton"):
         link_params = None if params is None else load_params(params, joints)
-        scorer = Scorer(
-            pose,
-            aux,
-            joints,
-            params=link_params,
-            trust=trust,
-            device=torch_device,
-            num_threads=num_threads,
-            **scoring,
-        )
+        try:
+            scorer = Scorer(
+                pose,
+                aux,
+                joints,
+                params=link_params,
+                trust=trust,
+                device=torch_device,
+                num_threads=num_threads,
+                **scoring,
+            )
+        except RuntimeError as error:  # of what this torch cannot do
+            raise RunError(str(error)) from error
+    files = {"pose": pose, "aux": aux, "params": params, "settings": settings}
     metadata = {
         "version": __version__,
         "settings": {
@@ -134,17 +154,13 @@ def score(
             },
         },
         "skeleton": joints.to_json(),
-        "models": {
-            name: _identity(file)
-            for name, file in (("pose", pose), ("aux", aux), ("params", params))
-            if file is not None
-        },
+        "models": {name: _identity(file) for name, file in files.items() if file is not None},
         "link_params": None if link_params is None else link_params.tolist(),
         "source": {
             "kind": source.kind,
             "arguments": images,
             "root": str(source.root),
-            "ignored": source.ignored,
+            "ignored": {item.what: item.number for item in source.left_out},
         },
     }
     tally, timing = score_source(
@@ -155,9 +171,9 @@ def score(
         metadata,
         batch_size=batch_size,
         workers=workers or min(os.cpu_count() or 1, _MOST_WORKERS),
-        console=Console(stderr=True),
+        console=console,
     )
-    show_summary(tally, timing, source.ignored, str(out), Console())
+    show_summary(tally, timing, source.left_out, str(out), Console())
     if tally.failed == tally.found:
         raise RunError("no image could be scored: the table holds their errors")
 

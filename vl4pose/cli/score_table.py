@@ -143,12 +143,14 @@ class ScoreWriter:
     Parameters
     ----------
     path : Path
-        Where the table goes; what is there is replaced by :meth:`finish` and not before.
+        Where the table goes; what is there is replaced by :meth:`finish` and not before. A symbolic
+        link stays, and its target is written.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        self._path = path.resolve()
+        self._temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}.tmp")
+        self._finished = False
         # Without the Arrow schema, readers find the metadata in the table's schema too.
         self._parquet = pq.ParquetWriter(
             self._temporary, SCHEMA, compression="zstd", store_schema=False
@@ -170,6 +172,7 @@ class ScoreWriter:
         with self._temporary.open("rb") as file:
             os.fsync(file.fileno())
         self._temporary.replace(self._path)
+        self._finished = True
 
     def __enter__(self) -> ScoreWriter:
         return self
@@ -180,6 +183,8 @@ class ScoreWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if error is not None and not self._finished:
+            error.add_note("nothing was written")
         try:
             if self._parquet.is_open:
                 self._parquet.close()

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vl4pose.cli.errors import UsageError, naming_options
+from vl4pose._options import checked_temperature
+from vl4pose.cli.errors import UsageError, naming_options, reason
 from vl4pose.image_transform import ImageTransform
+from vl4pose.link_params import without_repeats
 from vl4pose.skeleton import nearest
 
 __all__ = ["InputSettings", "input_settings", "settings_file"]
@@ -59,16 +61,20 @@ def input_settings(options: Mapping[str, str | None], file: Path | None) -> Inpu
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = json.loads(file.read_text(encoding="utf-8"), object_pairs_hook=without_repeats)
     except (OSError, ValueError) as error:
-        raise UsageError(f"'{file}' must hold settings as JSON: {error}") from error
+        raise UsageError(f"'{file}' must hold settings as JSON: {reason(error)}") from error
     if not isinstance(data, dict):
-        raise UsageError(f"'{file}' must hold settings as a JSON object, got {data!r}")
-    settings = {}
+        raise UsageError(f"'{file}' must hold settings as a JSON object, got {json.dumps(data)}")
+    settings: dict[str, Any] = {}
     for name, value in data.items():
         key = name.replace("-", "_")
         if key not in _KEYS:
             raise UsageError(f"'{file}': key must be {nearest(key, _KEYS)}, got {name!r}")
+        if value is None:
+            raise UsageError(f"'{file}': {key} must have a value, got null")
+        if key in settings:
+            raise UsageError(f"'{file}': keys must be there once each, got {key!r} twice")
         settings[key] = value
     return settings
 
@@ -80,7 +86,7 @@ def _transform(settings: Mapping[str, Any]) -> InputSettings:
     temperature = values.pop("temperature", 1.0)
     if isinstance(temperature, bool) or not isinstance(temperature, int | float):
         raise TypeError(f"temperature must be a number, got {temperature!r}")
-    return ImageTransform(**values), float(temperature)
+    return ImageTransform(**values), checked_temperature(temperature)
 
 
 def _numbers(key: str, value: Any) -> Any:

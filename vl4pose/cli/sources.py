@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import glob
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vl4pose.cli.annotations import Person, read_coco, read_csv
-from vl4pose.cli.errors import UsageError, did_you_mean
+from vl4pose.cli.annotations import LeftOut, Person, read_coco, read_csv
+from vl4pose.cli.errors import UsageError, did_you_mean, reason
 
 __all__ = ["IMAGE_SUFFIXES", "Source", "find_people"]
 
 IMAGE_SUFFIXES = (
-    ".avif", ".bmp", ".gif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm",
-    ".ppm", ".tif", ".tiff", ".webp",
+    ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png",
+    ".pnm", ".ppm", ".tif", ".tiff", ".webp",
 )  # fmt: skip
+_SHOWN_ENDINGS = 5
 
 
 @dataclass(frozen=True)
@@ -34,14 +36,18 @@ class Source:
         What the names of the images are relative to; absolute.
     people : list of Person
         In the order of the output.
-    ignored : dict of str to int
-        What was left out on purpose, and how often.
+    left_out : list of LeftOut
     """
 
     kind: str
     root: Path
     people: list[Person]
-    ignored: dict[str, int] = field(default_factory=dict)
+    left_out: list[LeftOut] = field(default_factory=list)
+
+    @property
+    def has_boxes(self) -> bool:
+        """Whether this lists people in boxes, and not whole images."""
+        return self.kind in ("coco", "csv")
 
 
 def find_people(arguments: Sequence[str], images_dir: Path | None = None) -> Source:
@@ -73,18 +79,21 @@ def find_people(arguments: Sequence[str], images_dir: Path | None = None) -> Sou
 
 def _from_folder(folder: Path) -> Source:
     root = folder.resolve()
-    names, others = [], 0
+    names, others = [], []
     for parent, folders, files in os.walk(root, onerror=_unreadable_folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
             if name.startswith(".") or not name.lower().endswith(IMAGE_SUFFIXES):
-                others += 1
+                others.append(Path(name).suffix or name)
             else:
                 names.append((Path(parent) / name).relative_to(root).as_posix())
     if not names:
         raise UsageError(f"IMAGES must hold at least one image, got none in '{folder}'")
     people = [Person(name) for name in sorted(names)]
-    return Source("folder", root, people, {"other files": others} if others else {})
+    endings = [ending for ending, _ in Counter(others).most_common(_SHOWN_ENDINGS + 1)]
+    endings[_SHOWN_ENDINGS:] = ["..."] * (len(endings) > _SHOWN_ENDINGS)
+    left_out = [LeftOut("other files", len(others), ", ".join(endings))] if others else []
+    return Source("folder", root, people, left_out)
 
 
 def _unreadable_folder(error: OSError) -> None:
@@ -125,12 +134,13 @@ def _from_annotations(path: Path, images_dir: Path | None) -> Source:
         raise UsageError(f"--images must be a folder, got '{root}'")
     kind, read = ("coco", read_coco) if path.suffix.lower() == ".json" else ("csv", read_csv)
     try:
-        people, ignored = read(path)
+        people, left_out = read(path)
     except (OSError, ValueError) as error:
-        raise UsageError(f"'{path}': {error}") from error
+        raise UsageError(f"'{path}': {reason(error)}") from error
     if not people:
-        raise UsageError(f"'{path}' must list at least one person, got none")
+        but = "; left out: " + ", ".join(map(str, left_out)) if left_out else ""
+        raise UsageError(f"'{path}' must list at least one person, got none{but}")
     if not any((root / person.image).is_file() for person in people):
         raise UsageError(f"'{root}' holds no image of '{path}': say where they are with --images")
     # Sorting is stable: people of one image stay in the order of the file.
-    return Source(kind, root.resolve(), sorted(people, key=lambda p: p.image), ignored)
+    return Source(kind, root.resolve(), sorted(people, key=lambda p: p.image), left_out)

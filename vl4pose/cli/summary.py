@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -23,6 +24,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from vl4pose.cli.annotations import LeftOut
 from vl4pose.cli.errors import printable
 from vl4pose.results import Status
 
@@ -30,6 +32,7 @@ __all__ = ["Tally", "Timing", "progress", "show_summary"]
 
 _SHOWN = 5  # lowest scores, and failures
 _SECONDS_BETWEEN_LINES = 30.0
+_LONG_SCORE = 1e6  # from where digits behind the point say nothing
 
 
 @dataclass
@@ -55,7 +58,8 @@ class Timing:
 class Tally:
     """Counts of a run: ``scored + flagged + failed == found`` once it is over.
 
-    A row is failed when it has an error, flagged when its status is not 0, else scored.
+    A row is failed when it has an error, flagged when its status is not 0 (it may have a score all
+    the same), else scored.
     """
 
     found: int
@@ -63,7 +67,8 @@ class Tally:
     scored: int = 0
     flagged: int = 0
     failed: int = 0
-    statuses: dict[str, int] = field(default_factory=dict)
+    statuses: Counter[str] = field(default_factory=Counter)
+    flagged_names: list[tuple[str, str]] = field(default_factory=list)
     lowest: list[tuple[float, str]] = field(default_factory=list)
     failures: list[tuple[str, str]] = field(default_factory=list)
 
@@ -87,9 +92,10 @@ class Tally:
                 continue
             if row["status"]:
                 self.flagged += 1
-                for flag in Status(row["status"]):
-                    label = str(flag.name)
-                    self.statuses[label] = self.statuses.get(label, 0) + 1
+                labels = [str(flag.name) for flag in Status(row["status"])]
+                self.statuses.update(labels)
+                if len(self.flagged_names) < _SHOWN:
+                    self.flagged_names.append((name, ", ".join(labels)))
             else:
                 self.scored += 1
             if row["score"] is not None:
@@ -109,7 +115,10 @@ class _Rate(ProgressColumn):
         self.unit = unit
 
     def render(self, task: Task) -> Text:
-        return Text(f"{task.finished_speed or task.speed or 0:.1f} {self.unit}/s")
+        # Of the whole run: a speed between updates does not exist before the second of them.
+        seconds = task.finished_time or task.elapsed
+        rate = f"{task.completed / seconds:.1f}" if seconds and task.completed else "-"
+        return Text(f"{rate} {self.unit}/s")
 
 
 @contextmanager
@@ -153,7 +162,7 @@ def _plain_lines(tally: Tally, console: Console) -> Advance:
 
 
 def show_summary(
-    tally: Tally, timing: Timing, ignored: Mapping[str, int], out: str, console: Console
+    tally: Tally, timing: Timing, left_out: Sequence[LeftOut], out: str, console: Console
 ) -> None:
     """Print counts, where the time went, the lowest scores and the failures."""
     counts = _table(*tally.counts())
@@ -173,20 +182,34 @@ def show_summary(
     times.add_row("total", f"{total:.2f}", f"{tally.found / total:.1f} {tally.unit}/s")
     console.print(times)
 
-    def show_pairs(title: str, pairs: Sequence[tuple[str, str]]) -> None:
-        if pairs:
-            console.print(f"\n{title}", highlight=False)
-        for left, right in pairs:
-            console.print(Text(f"  {left}  {right}"), soft_wrap=True)
+    def show(title: str, lines: Sequence[str]) -> None:
+        if lines:
+            console.print(Text(f"\n{title}"))
+        for line in lines:
+            console.print(Text(f"  {printable(line)}"), soft_wrap=True)
 
-    lowest = [(f"{score:.2f}", printable(name)) for score, name in tally.lowest]
-    show_pairs("lowest scores, to annotate first", lowest)
-    failures = [(printable(name), printable(error)) for name, error in tally.failures]
-    show_pairs(f"failed (first {len(failures)} of {tally.failed:,})", failures)
-    flags = [(f"{count:,}", name) for name, count in tally.statuses.items()]
-    show_pairs("flagged, by status", flags)
-    show_pairs("left out", [(f"{count:,}", what) for what, count in ignored.items()])
+    scores = [_score(score) for score, _ in tally.lowest]
+    width = max(map(len, scores), default=0)
+    names = [name for _, name in tally.lowest]
+    lowest = [f"{score:>{width}}  {name}" for score, name in zip(scores, names, strict=True)]
+    show("lowest score" if len(lowest) == 1 else "lowest scores, to annotate first", lowest)
+    failures = [f"{name}  {error}" for name, error in tally.failures]
+    show(f"failed{_first(failures, tally.failed)}", failures)
+    flagged = [f"{name}  {labels}" for name, labels in tally.flagged_names]
+    show(f"flagged{_first(flagged, tally.flagged)}", flagged)
+    if tally.flagged > len(flagged):
+        counts_of = [f"{count:,} {label}" for label, count in tally.statuses.items()]
+        show("flagged, by status", counts_of)
+    show("left out", list(map(str, left_out)))
     console.print(Text(f"\nwritten to {printable(out)}"), soft_wrap=True)
+
+
+def _first(shown: Sequence[str], total: int) -> str:
+    return f" (first {len(shown)} of {total:,})" if total > len(shown) else ""
+
+
+def _score(score: float) -> str:
+    return f"{score:.2f}" if abs(score) < _LONG_SCORE else f"{score:.6g}"
 
 
 def _table(*headings: str) -> Table:
