@@ -36,11 +36,11 @@ def test_table_is_made_of_the_saved_json(tmp_path: Path) -> None:
         for benchmark in saved["benchmarks"]
         if (info := benchmark["extra_info"])["operation"] == "peak_weights"
     }
-    case = "B=1 J=16 64x64 float32 d=5 K=5"
+    case = "B=256 J=16 64x64 float32 d=5 K=5"
     ratio = rows[case, "torch"] / rows[case, "vl4pose"]
     table = printed[printed.index(case) :].splitlines()
     (row,) = [line.split() for line in table if line.split()[:1] == ["torch"]]
-    assert row[1] == "1"
+    assert row[1] == "256"
     assert float(row[-1]) == pytest.approx(ratio, abs=0.06)
     assert f"threads used: {saved['machine_info']['threads']}" in printed
     assert "Claim" not in printed  # nothing is claimed that was not measured
@@ -49,8 +49,10 @@ def test_table_is_made_of_the_saved_json(tmp_path: Path) -> None:
 def test_a_wrong_answer_is_never_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     # Last on the path: the installed package comes before the source folder beside bench/.
     monkeypatch.setattr(sys, "path", [*sys.path, str(ROOT)])
-    from bench.cases import ONE_IMAGE
+    from bench.cases import Case
     from bench.measure import Measure
+
+    one_image = Case(batch=1)
 
     def highest(heatmaps):
         return heatmaps.max((2, 3))
@@ -58,11 +60,11 @@ def test_a_wrong_answer_is_never_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     def contest(name, **wrong):
         timed = []
         functions = {"ours": highest, "reference": highest, "theirs": lambda _, h: highest(h)}
-        Measure(Timer(timed), 1)("highest", ONE_IMAGE, name, [maps], **functions | wrong)
+        Measure(Timer(timed), 1)("highest", one_image, name, [maps], **functions | wrong)
         return timed
 
-    maps = ONE_IMAGE.heatmaps
-    assert contest("numpy") == ["highest; " + str(ONE_IMAGE)]
+    maps = one_image.heatmaps
+    assert contest("numpy") == ["highest; " + str(one_image)]
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
         contest("numpy", theirs=lambda _, h: highest(h) + 1e-3)
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
