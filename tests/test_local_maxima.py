@@ -175,9 +175,7 @@ def test_threshold_is_rounded_to_the_precision_of_the_map(dtype: Any) -> None:
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_relative_threshold_is_computed_in_the_precision_of_the_map(dtype: Any) -> None:
     rng = np.random.default_rng(0)
-    for share, height in zip(
-        rng.uniform(0.3, 0.7, 50).tolist(), rng.uniform(1, 9, 50), strict=True
-    ):
+    for share, height in rng.uniform([0.3, 1.0], [0.7, 9.0], (50, 2)).tolist():
         heatmaps = np.zeros((1, 1, 20, 20), dtype)
         heatmaps[0, 0, 4, 4] = height
         threshold = dtype(share) * heatmaps.max()

@@ -208,6 +208,17 @@ def test_params_are_rounded_to_the_precision_of_the_results(
         assert (exact.score != same.score).all()  # or the rounding would not show
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_other_arguments_are_rounded_to_the_precision_of_the_results(dtype: Any) -> None:
+    for make in (pose_call, offset_call):
+        call, arguments = make(dtype)
+        exact = [arguments[0], *(array + np.abs(noise(*array.shape)) for array in arguments[1:])]
+        rounded = [arguments[0], *(array.astype(np.float32) for array in exact[1:])]
+        assert_same_bits(call(*exact), call(*rounded))
+        unrounded = call(*(array.astype(np.float64) for array in exact))
+        assert (unrounded != call(*(array.astype(np.float64) for array in rounded))).all()
+
+
 def test_adding_a_constant_to_the_maps_changes_no_score() -> None:
     for dtype in (np.float32, np.float64):
         heatmaps = np.round(noise(3, 3, 20, 20) * 64).astype(dtype) / 64  # so that sums are exact

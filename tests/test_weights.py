@@ -16,8 +16,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from strategies import (
     LAYOUTS,
     Batch,
+    Case,
     assert_same_bits,
     batches,
+    cases,
     dtypes,
     examples,
     noise,
@@ -191,6 +193,15 @@ def test_entropy_is_that_of_the_weights(batch: Batch) -> None:
     assert_allclose(total, twin, rtol=1e-6, atol=1e-12)
     assert (result.entropy >= 0).all()
     assert not np.signbit(total).any()
+
+
+@given(cases(), dtypes)
+@examples(3)
+def test_entropy_where_a_weight_may_vanish(case: Case, dtype: Any) -> None:
+    case = case.rounded(dtype)
+    result = case.analyze(vl4pose.analyze, dtype=dtype)
+    judge = [scipy.stats.entropy(np.exp(row)) for row in case.log_weights()]
+    assert_allclose(result.entropy[0], judge, rtol=1e-6, atol=1e-9)
 
 
 def test_entropy_of_no_image_and_of_one() -> None:
