@@ -43,6 +43,14 @@ CHAIN = tree([(0, 1), (1, 2)])
 ALONE = tree([])
 
 
+def gaussian(
+    center_x: float, center_y: float, *, shape: tuple[int, int] = (64, 64), sigma: float = 2.0
+) -> np.ndarray:
+    """Return a map with one bump of height 1."""
+    y, x = np.indices(shape)
+    return np.exp(-0.5 * ((x - center_x) ** 2 + (y - center_y) ** 2) / sigma**2)
+
+
 def noise(*shape: int, seed: int = 0, dtype: Any = np.float64) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=shape).astype(dtype)
 

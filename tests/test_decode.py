@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from strategies import (
     assert_same_bits,
     blobs,
     examples,
+    gaussian,
     maps_and_options,
     noise,
     wide,
@@ -27,6 +29,14 @@ import vl4pose
 from vl4pose import reference
 
 INF = np.inf
+Decode: TypeAlias = Callable[..., vl4pose.Decoded[Any]]
+
+
+@pytest.fixture(params=[vl4pose, reference], ids=["core", "twin"])
+def decode(request: pytest.FixtureRequest) -> Decode:
+    """Both implementations, each by itself."""
+    function: Decode = request.param.decode
+    return function
 
 
 @given(maps_and_options(), st.sampled_from([None, "quarter"]))
@@ -61,6 +71,15 @@ def test_steps_equal_the_twin_s(seed: int, subpixel: Any, data: st.DataObject) -
     assert_allclose(found.keypoints, twin.keypoints, rtol=0, atol=1e-5)
 
 
+def test_takes_the_first_maximum(decode: Decode) -> None:
+    heatmaps = np.zeros((1, 2, 5, 6), dtype=np.float16)
+    heatmaps[0, 0, 3, [2, 4]] = 1.5
+    heatmaps[0, 1] = -INF
+    decoded = decode(heatmaps)
+    assert_array_equal(decoded.keypoints, [[[2, 3], [0, 0]]])
+    assert_array_equal(decoded.confidence, [[1.5, -INF]])
+
+
 @pytest.mark.parametrize(
     ("row", "x", "step"),
     [
@@ -76,18 +95,20 @@ def test_steps_equal_the_twin_s(seed: int, subpixel: Any, data: st.DataObject) -
         ([-0.0, 0.0, 5, -0.0, 0], 2, 0.0),
     ],
 )
-def test_quarter_steps_towards_the_higher_neighbour(row: list[float], x: int, step: float) -> None:
+def test_quarter_steps_towards_the_higher_neighbour(
+    decode: Decode, row: list[float], x: int, step: float
+) -> None:
     heatmap = np.full((3, 5), -INF)
     heatmap[1] = row
     for same in (heatmap, heatmap.astype(np.float16), heatmap.astype(np.float32)):
-        decoded = vl4pose.decode(same[None, None], subpixel="quarter")
+        decoded = decode(same[None, None], subpixel="quarter")
         assert_array_equal(decoded.keypoints[0, 0], [x + step, 1])
-        turned = vl4pose.decode(same.T[None, None], subpixel="quarter")
+        turned = decode(same.T[None, None], subpixel="quarter")
         assert_array_equal(turned.keypoints[0, 0], [1, x + step])
         assert decoded.confidence[0, 0] == row[x]
 
 
-def test_centroid_is_the_weighted_mean_of_the_window() -> None:
+def test_centroid_is_the_weighted_mean_of_the_window(decode: Decode) -> None:
     rng = np.random.default_rng(0)
     for _ in range(300):
         height, width = rng.integers(1, 9, size=2)
@@ -101,35 +122,28 @@ def test_centroid_is_the_weighted_mean_of_the_window() -> None:
         expected = [x, y]
         if weights.sum() > 0:
             expected = [np.average(xs, weights=weights), np.average(ys, weights=weights)]
-        decoded = vl4pose.decode(heatmap[None, None], subpixel="centroid")
+        decoded = decode(heatmap[None, None], subpixel="centroid")
         assert_allclose(decoded.keypoints[0, 0], expected, rtol=1e-12, atol=1e-12)
 
 
-def test_centroid_makes_no_step_where_nothing_is_positive() -> None:
+def test_centroid_makes_no_step_where_nothing_is_positive(decode: Decode) -> None:
     for heatmap in (-1.0 - np.abs(noise(9, 9)), np.zeros((9, 9)), np.full((9, 9), -INF)):
-        plain = vl4pose.decode(heatmap[None, None]).keypoints
-        moved = vl4pose.decode(heatmap[None, None], subpixel="centroid").keypoints
+        plain = decode(heatmap[None, None]).keypoints
+        moved = decode(heatmap[None, None], subpixel="centroid").keypoints
         assert_array_equal(moved, plain)
 
 
-def gaussian(
-    center_x: float, center_y: float, *, shape: tuple[int, int] = (64, 64), sigma: float = 2.0
-) -> np.ndarray:
-    y, x = np.indices(shape)
-    return np.exp(-0.5 * ((x - center_x) ** 2 + (y - center_y) ** 2) / sigma**2)
-
-
-def test_dark_recovers_the_centre_of_a_gaussian() -> None:
+def test_dark_recovers_the_centre_of_a_gaussian(decode: Decode) -> None:
     rng = np.random.default_rng(0)
     for center in rng.uniform(12, 51, size=(40, 2)):
         heatmap = 30 * gaussian(*center, sigma=rng.uniform(1.5, 3.0))
-        found = vl4pose.decode(heatmap[None, None], subpixel="dark").keypoints[0, 0]
-        plain = vl4pose.decode(heatmap[None, None]).keypoints[0, 0]
+        found = decode(heatmap[None, None], subpixel="dark").keypoints[0, 0]
+        plain = decode(heatmap[None, None]).keypoints[0, 0]
         assert np.hypot(*(found - center)) < 0.05
         assert np.hypot(*(found - center)) < np.hypot(*(plain - center))
 
 
-def test_dark_equals_numpy_gradients_of_scipy_s_blur() -> None:
+def test_dark_equals_numpy_gradients_of_scipy_s_blur(decode: Decode) -> None:
     steps = 0
     rng = np.random.default_rng(0)
     for _ in range(200):
@@ -147,18 +161,18 @@ def test_dark_equals_numpy_gradients_of_scipy_s_blur() -> None:
             if np.hypot(*step) <= 1:
                 expected += step
                 steps += 1
-        decoded = vl4pose.decode(heatmap[None, None], subpixel="dark")
+        decoded = decode(heatmap[None, None], subpixel="dark")
         assert_allclose(decoded.keypoints[0, 0], expected, rtol=1e-9)
     assert 50 < steps < 150  # both kinds occurred
 
 
 @pytest.mark.parametrize("near", [0, 1, 2])
-def test_dark_makes_no_step_within_two_pixels_of_the_border(near: int) -> None:
+def test_dark_makes_no_step_within_two_pixels_of_the_border(decode: Decode, near: int) -> None:
     for center in (near + 0.3, 31 - near - 0.3):
         pixel = round(center)
         across = gaussian(center, 15.3, shape=(32, 32))
-        found = vl4pose.decode(across[None, None], subpixel="dark").keypoints[0, 0]
-        turned = vl4pose.decode(across.T[None, None], subpixel="dark").keypoints[0, 0]
+        found = decode(across[None, None], subpixel="dark").keypoints[0, 0]
+        turned = decode(across.T[None, None], subpixel="dark").keypoints[0, 0]
         stepped = near == 2
         assert (found != [pixel, 15]).all() == stepped
         assert_allclose(turned[::-1], found)

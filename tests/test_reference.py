@@ -28,6 +28,7 @@ from strategies import (
     assert_pose_is_best,
     cases,
     examples,
+    gaussian,
     maps_and_options,
     named_arrays,
     noise,
@@ -396,121 +397,6 @@ def test_status_bits_add_up() -> None:
 
 
 # Decoding ----------------------------------------------------------------------------------------
-
-
-def test_decode_takes_the_first_maximum() -> None:
-    heatmaps = np.zeros((1, 2, 5, 6), dtype=np.float16)
-    heatmaps[0, 0, 3, [2, 4]] = 1.5
-    heatmaps[0, 1] = -np.inf
-    decoded = reference.decode(heatmaps)
-    assert_array_equal(decoded.keypoints, [[[2, 3], [0, 0]]])
-    assert_array_equal(decoded.confidence, [[1.5, -np.inf]])
-
-
-INF = np.inf
-
-
-@pytest.mark.parametrize(
-    ("row", "x", "step"),
-    [
-        ([0, 1, 5, 2, 0], 2, 0.25),
-        ([0, 2, 5, 1, 0], 2, -0.25),
-        ([0, 2, 5, 2, 0], 2, 0.0),
-        ([5, 2, 1, 0, 0], 0, 0.0),
-        ([0, 0, 1, 2, 5], 4, 0.0),
-        ([-INF, -INF, 5, -INF, 0], 2, 0.0),
-        ([-INF, -INF, 5, 0, 0], 2, 0.25),
-        ([-9, -3, -1, -4, -9], 2, -0.25),
-    ],
-)
-def test_quarter_steps_towards_the_higher_neighbour(row: list[float], x: int, step: float) -> None:
-    heatmap = np.full((3, 5), -INF)
-    heatmap[1] = row
-    decoded = reference.decode(np.stack([heatmap, heatmap.copy()])[None], subpixel="quarter")
-    assert_array_equal(decoded.keypoints[0, 0], [x + step, 1])
-    turned = reference.decode(heatmap.T[None, None], subpixel="quarter")
-    assert_array_equal(turned.keypoints[0, 0], [1, x + step])
-    assert decoded.confidence[0, 0] == row[x]
-
-
-def test_centroid_is_the_weighted_mean_of_the_window() -> None:
-    rng = np.random.default_rng(0)
-    for _ in range(200):
-        height, width = rng.integers(1, 9, size=2)
-        heatmap = rng.normal(size=(height, width))
-        heatmap.flat[rng.integers(heatmap.size)] = 9.0
-        heatmap[rng.random((height, width)) < 0.1] = -INF
-        y, x = np.unravel_index(np.argmax(heatmap), heatmap.shape)
-        near = [
-            (u, v, max(heatmap[v, u], 0.0))
-            for v in range(height)
-            for u in range(width)
-            if abs(u - x) <= 2 and abs(v - y) <= 2
-        ]
-        xs, ys, weights = np.array(near).T
-        expected = [x, y]
-        if weights.sum() > 0:
-            expected = [np.average(xs, weights=weights), np.average(ys, weights=weights)]
-        decoded = reference.decode(heatmap[None, None], subpixel="centroid")
-        assert_allclose(decoded.keypoints[0, 0], expected, rtol=1e-12, atol=1e-12)
-
-
-def test_centroid_makes_no_step_where_nothing_is_positive() -> None:
-    heatmap = -1.0 - np.abs(noise(9, 9))
-    plain = reference.decode(heatmap[None, None]).keypoints
-    assert_array_equal(reference.decode(heatmap[None, None], subpixel="centroid").keypoints, plain)
-
-
-def gaussian(
-    center_x: float, center_y: float, *, shape: tuple[int, int] = (64, 64), sigma: float = 2.0
-) -> np.ndarray:
-    y, x = np.indices(shape)
-    return np.exp(-0.5 * ((x - center_x) ** 2 + (y - center_y) ** 2) / sigma**2)
-
-
-def test_dark_recovers_the_centre_of_a_gaussian() -> None:
-    rng = np.random.default_rng(0)
-    for center in rng.uniform(12, 51, size=(40, 2)):
-        heatmap = 30 * gaussian(*center, sigma=rng.uniform(1.5, 3.0))
-        found = reference.decode(heatmap[None, None], subpixel="dark").keypoints[0, 0]
-        plain = reference.decode(heatmap[None, None]).keypoints[0, 0]
-        assert np.hypot(*(found - center)) < 0.05
-        assert np.hypot(*(found - center)) < np.hypot(*(plain - center))
-
-
-def test_dark_equals_numpy_gradients_of_scipy_s_blur() -> None:
-    steps = 0
-    rng = np.random.default_rng(0)
-    for _ in range(200):
-        bump = gaussian(*rng.uniform(0, (23, 17)), shape=(17, 23), sigma=rng.uniform(1.5, 3.0))
-        heatmap = bump + 0.1 * rng.normal(size=(17, 23))
-        y, x = np.unravel_index(np.argmax(heatmap), heatmap.shape)
-        blurred = scipy.ndimage.gaussian_filter(heatmap, 2.0, radius=5, mode="constant")
-        log_map = np.log(np.maximum(blurred, 1e-10))
-        g_y, g_x = np.gradient(log_map)
-        (g_yy, _), (g_xy, g_xx) = np.gradient(g_y), np.gradient(g_x)
-        expected = np.array([x, y], dtype=float)
-        if 1 < x < 23 - 2 and 1 < y < 17 - 2:
-            hessian = [[g_xx[y, x], g_xy[y, x]], [g_xy[y, x], g_yy[y, x]]]
-            step = -np.linalg.solve(hessian, [g_x[y, x], g_y[y, x]])
-            if np.hypot(*step) <= 1:
-                expected += step
-                steps += 1
-        decoded = reference.decode(heatmap[None, None], subpixel="dark")
-        assert_allclose(decoded.keypoints[0, 0], expected, rtol=1e-9)
-    assert 50 < steps < 150  # both kinds occurred
-
-
-@pytest.mark.parametrize("near", [0, 1, 2])
-def test_dark_makes_no_step_within_two_pixels_of_the_border(near: int) -> None:
-    for center in (near + 0.3, 31 - near - 0.3):
-        pixel = round(center)
-        across = gaussian(center, 15.3, shape=(32, 32))
-        found = reference.decode(across[None, None], subpixel="dark").keypoints[0, 0]
-        turned = reference.decode(across.T[None, None], subpixel="dark").keypoints[0, 0]
-        stepped = near == 2
-        assert (found != [pixel, 15]).all() == stepped
-        assert_allclose(turned[::-1], found)
 
 
 def test_dark_makes_no_step_where_it_is_singular_or_long() -> None:
