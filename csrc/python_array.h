@@ -119,8 +119,12 @@ inline Array from_dlpack(const DLTensor& source) {
   std::int64_t compact = size_of(array.dtype);
   for (int axis = array.ndim - 1; axis >= 0; --axis) {
     array.shape[axis] = source.shape[axis];
-    array.strides[axis] = source.strides ? source.strides[axis] * size_of(array.dtype) : compact;
-    compact *= source.shape[axis];
+    if (source.strides) {
+      array.strides[axis] = source.strides[axis] * size_of(array.dtype);
+    } else {
+      array.strides[axis] = compact;
+      compact *= source.shape[axis];
+    }
   }
   return array;
 }
