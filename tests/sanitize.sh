@@ -22,8 +22,9 @@ LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.s
 export LD_PRELOAD
 core=$(cd "$work" && "$python" -c "import vl4pose._core as core; print(core.__file__)")
 grep -q __asan_init "$core" || { echo "not a sanitized build: $core"; exit 1; }
-# What a sanitizer says goes to the file descriptor, hence --capture=sys. Two tests are left out: one measures memory, of which a sanitized process takes far more; the other
-# forks during an allocation, which the sanitizer's allocator does not survive.
+# What a sanitizer says goes to the file descriptor, hence --capture=sys. Two tests are left out: one
+# measures memory, of which a sanitized process takes far more; the other forks during an
+# allocation, which the sanitizer's allocator does not survive.
 tests=(tests/test_local_maxima.py tests/test_weights.py tests/test_log_likelihood.py
   tests/test_refine.py tests/test_decode.py tests/test_score.py)
 "$python" -P -m pytest -q --capture=sys -p no:cacheprovider \
