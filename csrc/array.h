@@ -29,8 +29,11 @@ constexpr std::int64_t size_of(DType dtype) {
   return 0;
 }
 
+// The DType of a C++ type; there is none of other types.
 template <class T>
-inline constexpr DType kDType = DType::uint8;
+extern const DType kDType;
+template <>
+inline constexpr DType kDType<std::uint8_t> = DType::uint8;
 template <>
 inline constexpr DType kDType<float> = DType::float32;
 template <>

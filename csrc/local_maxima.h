@@ -54,6 +54,8 @@ class LocalMaxima {
   struct Candidate {
     T value;            // the maximum of a cell
     std::int64_t cell;  // row-major
+
+    bool operator<(const Candidate& other) const { return value < other.value; }
   };
 
   T threshold() const;
@@ -61,7 +63,7 @@ class LocalMaxima {
   void reduce_bands_to_cells();
   void find_candidates(T threshold);
   void add_pixels(const Candidate& candidate);
-  const T* maxima_around(std::int64_t band);
+  const T* maxima_around(std::int64_t row);
   bool is_window_maximum(const Peak<T>& pixel) const;
   Candidate* take_highest(Candidate* begin, Candidate* end);
   std::int64_t keep_spaced(Peak<T>* peaks);

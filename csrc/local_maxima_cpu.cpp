@@ -242,20 +242,19 @@ bool LocalMaxima<T>::is_window_maximum(const Peak<T>& pixel) const {
 // the first in row-major order on top, and returns the new end.
 template <class T>
 auto LocalMaxima<T>::take_highest(Candidate* begin, Candidate* end) -> Candidate* {
-  const auto is_lower = [](const Candidate& a, const Candidate& b) { return a.value < b.value; };
   const T value = begin->value;
   pixels_.clear();
   // Usually there is one. Of many, a plateau, the rest is taken at once.
   for (int few = 0; end != begin && begin->value == value && few < 8; ++few) {
     add_pixels(*begin);
-    std::pop_heap(begin, end--, is_lower);
+    std::pop_heap(begin, end--);
   }
   if (end != begin && begin->value == value) {
     Candidate* const plateau =
         std::partition(begin, end, [&](const Candidate& c) { return c.value < value; });
     for (const Candidate* c = plateau; c != end; ++c) add_pixels(*c);
     end = plateau;
-    std::make_heap(begin, end, is_lower);
+    std::make_heap(begin, end);
   }
   std::ranges::make_heap(pixels_, comes_later<T>);
   return end;
@@ -271,8 +270,7 @@ std::int64_t LocalMaxima<T>::keep_spaced(Peak<T>* peaks) {
   };
   Candidate* const begin = candidates_.get();
   Candidate* end = begin + num_candidates_;
-  std::make_heap(begin, end,
-                 [](const Candidate& a, const Candidate& b) { return a.value < b.value; });
+  std::make_heap(begin, end);
   std::int64_t kept = 0;
   while (end != begin && kept < options_.num_peaks) {
     end = take_highest(begin, end);
@@ -280,6 +278,7 @@ std::int64_t LocalMaxima<T>::keep_spaced(Peak<T>* peaks) {
       std::ranges::pop_heap(pixels_, comes_later<T>);
       const Peak<T> pixel = pixels_.back();
       pixels_.pop_back();
+      // Two pixels are never closer than 1: of a whole plateau, nothing need be compared.
       const bool spaced = d == 1 || std::all_of(peaks, peaks + kept, [&](const Peak<T>& peak) {
                             return is_spaced(peak, pixel);
                           });

@@ -194,7 +194,7 @@ def take(array: Any, argument: str) -> tuple[Any, ArrayKind]:
         if type(array) is not np.ndarray:
             _NUMPY.check_usable(array, argument)
         return array, _NUMPY
-    if _is_tensor(array):
+    if is_tensor(array):
         if _torch_kind is None:
             _torch_kind = _TorchKind(sys.modules["torch"])
         _torch_kind.check_usable(array, argument)
@@ -210,7 +210,8 @@ def take(array: Any, argument: str) -> tuple[Any, ArrayKind]:
     )
 
 
-def _is_tensor(array: Any) -> bool:
+def is_tensor(array: Any) -> bool:
+    """Return whether an argument is a torch tensor, without importing torch for it."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(array, torch.Tensor)
 
@@ -238,7 +239,7 @@ def check_same_device(array: Any, other: Any, argument: str, other_argument: str
     device, other_device = getattr(array, "device", "cpu"), getattr(other, "device", "cpu")
     if device == other_device or str(device) == str(other_device):
         return
-    if isinstance(array, np.ndarray) or _is_tensor(array):
+    if isinstance(array, np.ndarray) or is_tensor(array):
         raise ValueError(
             f"{argument} must be on the device of {other_argument} ({other_device}), got {device}"
         )

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from vl4pose._arrays import is_tensor
 from vl4pose.skeleton import Skeleton, get_skeleton, nearest, resolve_skeleton
 
 __all__ = ["fit_params", "load_params", "save_params"]
@@ -284,7 +285,7 @@ def without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _numpy(array: Any) -> npt.NDArray[Any]:
-    if not _is_tensor(array):
+    if not is_tensor(array):
         return np.asarray(array)
     array = array.detach().cpu()
     # NumPy has no bfloat16.
@@ -292,16 +293,10 @@ def _numpy(array: Any) -> npt.NDArray[Any]:
 
 
 def _like(keypoints: Any, params: Float64Array) -> Any:
-    if _is_tensor(keypoints):
+    if is_tensor(keypoints):
         torch = sys.modules["torch"]
         narrow = keypoints.is_floating_point() and keypoints.dtype != torch.float64
         dtype = torch.float32 if narrow else torch.float64
         return torch.from_numpy(params).to(keypoints.device, dtype)
     narrow = np.asarray(keypoints).dtype in (np.float16, np.float32)
     return params.astype(np.float32 if narrow else np.float64)
-
-
-def _is_tensor(array: object) -> bool:
-    # A tensor can only exist where torch has been imported: no need to import it here.
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(array, torch.Tensor)
