@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <vector>
 
 namespace vl4pose {
 
@@ -41,23 +40,35 @@ inline constexpr DType kDType<double> = DType::float64;
 template <>
 inline constexpr DType kDType<std::int32_t> = DType::int32;
 
-// Half precision widened without the F16C instructions, exactly and without a branch, so that a
-// loop over it vectorises; subnormals go through an integer conversion because a process may have
-// asked its CPU to flush subnormal operands to zero.
-inline float widen_float16(std::uint16_t half) {
-  const std::uint32_t magnitude = half & 0x7fffu;
+// Half precision as it is stored.
+struct Float16 {
+  std::uint16_t bits;
+};
+struct BFloat16 {
+  std::uint16_t bits;
+};
+
+// The number as the arithmetic takes it. A float16 is widened without the F16C instructions,
+// exactly; subnormals go through an integer conversion because a process may have asked its CPU to
+// flush subnormal operands to zero.
+inline float widen(Float16 half) {
+  const std::uint32_t magnitude = half.bits & 0x7fffu;
   const float subnormal = static_cast<float>(static_cast<std::int32_t>(magnitude)) * 0x1p-24f;
   const std::uint32_t normal = (magnitude << 13) + ((127u - 15u) << 23);
   const std::uint32_t special = (magnitude << 13) + ((255u - 31u) << 23);
   const std::uint32_t finite =
       magnitude < 0x0400u ? std::bit_cast<std::uint32_t>(subnormal) : normal;
   const std::uint32_t bits = magnitude < 0x7c00u ? finite : special;
-  return std::bit_cast<float>(bits | (static_cast<std::uint32_t>(half & 0x8000u) << 16));
+  return std::bit_cast<float>(bits | (static_cast<std::uint32_t>(half.bits & 0x8000u) << 16));
 }
+inline float widen(BFloat16 half) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(half.bits) << 16);
+}
+inline float widen(float value) { return value; }
+inline double widen(double value) { return value; }
 
-inline float widen_bfloat16(std::uint16_t half) {
-  return std::bit_cast<float>(static_cast<std::uint32_t>(half) << 16);
-}
+template <class Stored>
+using Wide = decltype(widen(Stored{}));
 
 template <class T>
 T read(const std::byte* address) {
@@ -70,9 +81,9 @@ T read(const std::byte* address) {
 inline double read_floating(const std::byte* address, DType dtype) {
   switch (dtype) {
     case DType::float16:
-      return widen_float16(read<std::uint16_t>(address));
+      return widen(read<Float16>(address));
     case DType::bfloat16:
-      return widen_bfloat16(read<std::uint16_t>(address));
+      return widen(read<BFloat16>(address));
     case DType::float32:
       return read<float>(address);
     default:
@@ -100,21 +111,5 @@ struct View {
     return read_floating(at(index...), dtype);
   }
 };
-
-// One heatmap: H rows of W contiguous values each.
-template <class T>
-struct Map {
-  const T* data;
-  std::int64_t row_stride;  // in elements
-  std::int64_t H, W;
-
-  const T* row(std::int64_t y) const { return data + y * row_stride; }
-  T operator()(std::int64_t y, std::int64_t x) const { return row(y)[x]; }
-};
-
-// Map (b, j) of heatmaps (B, J, H, W) as values of T: in place when it already is rows of T,
-// otherwise widened or gathered into `scratch`, which grows to H * W values then.
-template <class T>
-Map<T> load_map(const View<4>& heatmaps, std::int64_t b, std::int64_t j, std::vector<T>& scratch);
 
 }  // namespace vl4pose

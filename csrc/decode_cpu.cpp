@@ -1,15 +1,16 @@
 #include <algorithm>
 #include <array>
-#include <cmath>
 
 #include "decode.h"
+#include "vector_math.h"
 
 namespace vl4pose {
+inline namespace VL4POSE_CPU_CAPABILITY {
 namespace {
 
-template <class T>
-Offset quarter(const Map<T>& map, std::int64_t x, std::int64_t y) {
-  const auto step = [](T after, T before) {
+template <class Stored>
+Offset quarter(const Map<Stored>& map, std::int64_t x, std::int64_t y) {
+  const auto step = [](auto after, auto before) {
     return 0.25 * (static_cast<int>(after > before) - static_cast<int>(after < before));
   };
   Offset offset;
@@ -18,8 +19,8 @@ Offset quarter(const Map<T>& map, std::int64_t x, std::int64_t y) {
   return offset;
 }
 
-template <class T>
-Offset centroid(const Map<T>& map, std::int64_t x, std::int64_t y) {
+template <class Stored>
+Offset centroid(const Map<Stored>& map, std::int64_t x, std::int64_t y) {
   constexpr std::int64_t reach = 2;
   const std::int64_t top = std::max(y - reach, std::int64_t{0});
   const std::int64_t left = std::max(x - reach, std::int64_t{0});
@@ -52,7 +53,7 @@ const std::array<double, 2 * kBlurReach + 1>& blur_kernel() {
     std::array<double, 2 * kBlurReach + 1> values{};
     double sum = 0.0;
     for (std::int64_t i = -kBlurReach; i <= kBlurReach; ++i) {
-      sum += values[i + kBlurReach] = std::exp(-static_cast<double>(i * i) / 8.0);
+      sum += values[i + kBlurReach] = exponential(-static_cast<double>(i * i) / 8.0);
     }
     for (double& value : values) value /= sum;
     return values;
@@ -60,8 +61,8 @@ const std::array<double, 2 * kBlurReach + 1>& blur_kernel() {
   return kernel;
 }
 
-template <class T>
-Offset dark(const Map<T>& map, std::int64_t x, std::int64_t y) {
+template <class Stored>
+Offset dark(const Map<Stored>& map, std::int64_t x, std::int64_t y) {
   if (x < kStencil || x >= map.W - kStencil || y < kStencil || y >= map.H - kStencil) return {};
   constexpr std::int64_t size = 2 * kStencil + 1;
   const auto& kernel = blur_kernel();
@@ -88,7 +89,7 @@ Offset dark(const Map<T>& map, std::int64_t x, std::int64_t y) {
   }
   for (std::int64_t i = 0; i < size; ++i) {
     for (std::int64_t c = 0; c < size; ++c) {
-      log_map[i][c] = std::log(std::max(blurred[i][c], 1e-10));
+      log_map[i][c] = logarithm(std::max(blurred[i][c], 1e-10));
     }
   }
   const auto at = [&](std::int64_t dy, std::int64_t dx) {
@@ -109,8 +110,8 @@ Offset dark(const Map<T>& map, std::int64_t x, std::int64_t y) {
 
 }  // namespace
 
-template <class T>
-Offset subpixel_offset(const Map<T>& map, std::int64_t x, std::int64_t y, Subpixel subpixel) {
+template <class Stored>
+Offset subpixel_offset(const Map<Stored>& map, std::int64_t x, std::int64_t y, Subpixel subpixel) {
   switch (subpixel) {
     case Subpixel::none:
       return {};
@@ -124,7 +125,10 @@ Offset subpixel_offset(const Map<T>& map, std::int64_t x, std::int64_t y, Subpix
   return {};
 }
 
+template Offset subpixel_offset(const Map<Float16>&, std::int64_t, std::int64_t, Subpixel);
+template Offset subpixel_offset(const Map<BFloat16>&, std::int64_t, std::int64_t, Subpixel);
 template Offset subpixel_offset(const Map<float>&, std::int64_t, std::int64_t, Subpixel);
 template Offset subpixel_offset(const Map<double>&, std::int64_t, std::int64_t, Subpixel);
 
+}  // namespace VL4POSE_CPU_CAPABILITY
 }  // namespace vl4pose

@@ -3,21 +3,17 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
-#include <optional>
-#include <vector>
+#include <limits>
 
 #include "array.h"
+#include "buffer.h"
+#include "map.h"
+#include "options.h"
+#include "prefetch.h"
+#include "window_maxima.h"
 
 namespace vl4pose {
-
-struct PeakOptions {
-  std::int64_t num_peaks = 5;     // K >= 1
-  std::int64_t min_distance = 5;  // d >= 1, in pixels
-  std::optional<double> threshold_abs;
-  std::optional<double> threshold_rel;
-  std::int64_t exclude_border = 0;  // pixels on each side in which no peak is kept
-};
+inline namespace VL4POSE_CPU_CAPABILITY {
 
 template <class T>
 struct Peak {
@@ -25,23 +21,27 @@ struct Peak {
   std::int32_t x, y;
 };
 
-// Finds the peaks of maps of one size, one after another, and keeps its scratch memory between
-// them. scan() reads the whole map once; what the other two look at afterwards is small.
+// Finds the peaks of maps of one size, one after another, and keeps its memory between them.
 //
-// The scan reduces the map to the maxima of small cells, of which several around a pixel's own lie
-// wholly inside its window of (2 d + 1)^2 pixels: N cells each way where a cell is G pixels long
-// and G (N + 1) <= d + 1. Only a pixel that equals the maximum of all of these can be a local
-// maximum: a few dozen of a typical map, which are then looked at from the highest down, each in
-// its whole window, until K are kept.
-template <class T>
+// scan() reads the map once, and reduces it to the maxima of small cells, of which several around a
+// pixel's own lie wholly inside its window of (2 d + 1)^2 pixels: N cells each way where a cell is
+// G pixels long and G (N + 1) <= d + 1. Only a pixel that equals the maximum of all of these can be
+// a local maximum: a few dozen of a typical map. find() looks at these from the highest down, each
+// in its whole window, until K are kept. Where many are equal (saturated maps, or of integers) it
+// does the same with cells of one pixel: these need no second look.
+template <class Stored>
 class LocalMaxima {
  public:
-  LocalMaxima(const PeakOptions& options, std::int64_t H, std::int64_t W);
+  using T = Wide<Stored>;
+
+  // `finds` tells whether find() will be called.
+  LocalMaxima(const PeakOptions& options, std::int64_t H, std::int64_t W, Prefetch& prefetch,
+              bool finds);
 
   // Takes the next map, which nobody may write to until its peaks are found (they would not be
   // specified, though no memory is touched that is not the map's); false when it holds a NaN or
   // +inf. -inf is an ordinary value.
-  bool scan(const Map<T>& map);
+  bool scan(const Map<Stored>& map);
 
   // The map's maximum, the first in row-major order.
   Peak<T> first_maximum() const;
@@ -51,43 +51,53 @@ class LocalMaxima {
   std::int64_t find(Peak<T>* peaks);
 
  private:
-  struct Candidate {
-    T value;            // the maximum of a cell
-    std::int64_t cell;  // row-major
-
-    bool operator<(const Candidate& other) const { return value < other.value; }
+  struct Cell {
+    std::int64_t row, column;
   };
+  using LaneMask = std::conditional_t<kLanes<T> == 16, std::uint16_t, std::uint8_t>;
+  static constexpr T kInfinity = std::numeric_limits<T>::infinity();
+  static constexpr std::int64_t kMaxTied = 8;  // equal candidates that are looked at one by one
+  static constexpr int kUsual = 3;             // candidates of a word
+  static constexpr std::int64_t kMaxCellHeight = 32;  // a cell's pixels fit into one integer's bits
+  static constexpr int kMaskBits = 8 * sizeof(LaneMask), kMasksOfWord = 64 / kMaskBits;
 
-  T threshold() const;
-  bool in_border(std::int64_t y, std::int64_t x) const;
-  void reduce_bands_to_cells();
-  void find_candidates(T threshold);
-  void add_pixels(const Candidate& candidate);
-  const T* maxima_around(std::int64_t row);
+  template <int kVectors>
+  void scan_pieces();
+  bool is_finite() const;
+  T smallest() const;
+  std::int64_t find_above(T bound, Peak<T>* peaks);
+  std::int64_t list_candidates(T bound);
+  Cell cell_of(std::int64_t candidate) const;
+  std::uint64_t pixels_equal(Cell cell, T value) const;
+  Peak<T> pixel_of(Cell cell, int bit) const;
+  std::int64_t keep_tied(T value, std::int64_t num_candidates, Peak<T>* peaks, std::int64_t kept);
+  std::int64_t find_among_pixels(T bound, Peak<T>* peaks);
+  void read_pixels();
+  void erase_border();
+  void erase_around(const Peak<T>& peak);
+  Peak<T> pixel(std::int64_t y, std::int64_t x) const;
+  bool in_border(const Peak<T>& pixel) const;
   bool is_window_maximum(const Peak<T>& pixel) const;
-  Candidate* take_highest(Candidate* begin, Candidate* end);
-  std::int64_t keep_spaced(Peak<T>* peaks);
-
-  const T* band(std::int64_t i) const { return bands_.data() + i * W_; }
-  T* band(std::int64_t i) { return bands_.data() + i * W_; }
-  T* cells(std::int64_t i) { return cells_.data() + (i + 1) * cell_columns_; }
 
   const PeakOptions options_;
+  Prefetch& prefetch_;
+  std::int64_t lines_of_row_;  // of cells
   const std::int64_t H_, W_;
-  const std::int64_t cell_height_, cell_rows_;  // N = 1 down the columns
-  const std::int64_t cell_width_, cell_columns_;
-  const std::int64_t reach_;  // N along a row; beyond the map's width it adds nothing
-  std::vector<T> bands_;      // (cell_rows, W): maxima down the columns of each row of cells
-  std::vector<T> cells_;      // (1 + cell_rows + 1, cell_columns); -inf in the first and last row
-  std::vector<T> around_, widened_;             // (cell_columns + 2 reach), or W at least
-  std::vector<T> smallest_of_column_;           // (W)
-  std::vector<std::int32_t> column_nonfinite_;  // (W)
-  std::unique_ptr<Candidate[]> candidates_;     // (cell_rows * cell_columns + 1)
-  std::int64_t num_candidates_ = 0;
-  std::vector<Peak<T>> pixels_;  // of the candidates that share one value
+  const std::int64_t cell_height_, cell_width_;  // G; N = 1 down the columns
+  const std::int64_t cell_rows_, cell_columns_;
+  WindowMaxima<T> cells_;
+  Buffer<LaneMask> masks_;  // which cells are candidates, for each vector of positions
+  Buffer<T> candidates_;    // their values, in row-major order
+  Buffer<std::int64_t> positions_;
+  Buffer<Peak<T>> tied_;    // pixels
+  WindowMaxima<T> pixels_;  // these two are made when first needed
+  Buffer<T> pixel_peaks_;   // by position; -inf where there is none
 
-  Map<T> map_{};
-  T smallest_{}, largest_{};
+  Map<Stored> map_{};
+  Vector<T> total_{}, highest_{}, lowest_{};  // of all pixels; of the cells, in lanes
+  T largest_{};
+  T lowest_of_cells_{};  // the smallest value is no higher
 };
 
+}  // namespace VL4POSE_CPU_CAPABILITY
 }  // namespace vl4pose

@@ -5,7 +5,9 @@
 
 #include <map>
 #include <string>
+#include <string_view>
 
+#include "cpu_capability.h"
 #include "log_likelihood.h"
 #include "offset_log_likelihood.h"
 #include "python_array.h"
@@ -37,55 +39,51 @@ ScoreOptions make_options(std::int64_t num_peaks, std::int64_t min_distance,
           subpixels.at(subpixel)};
 }
 
-// The outputs that were asked for, by name.
-class Outputs {
- public:
-  explicit Outputs(const py::dict& arrays) : arrays_(arrays) {}
+// The text of a Python string, as long as the string lives. pybind11's own cast to a string_view
+// would keep note of the string, which takes longer.
+std::string_view view_of(const py::handle& string) {
+  py::ssize_t size = 0;
+  const char* data = PyUnicode_AsUTF8AndSize(string.ptr(), &size);
+  if (!data) throw py::error_already_set();
+  return {data, static_cast<std::size_t>(size)};
+}
 
-  // The memory of output `name`, n values of T, or null when it was not asked for.
-  template <class T>
-  void assign(T*& pointer, const char* name, std::int64_t n) {
-    PyObject* array = PyDict_GetItemString(arrays_.ptr(), name);
-    if (!array) return;
-    pointer = as_array(array).contiguous<T>(n);
-    ++num_assigned_;
-  }
-
-  void check_all_assigned() const {
-    if (num_assigned_ != arrays_.size()) throw py::value_error("output of unknown name");
-  }
-
- private:
-  const py::dict& arrays_;
-  std::size_t num_assigned_ = 0;
-};
-
+// Where the outputs go that were asked for, each by its name.
 template <class T>
-void run_score(const ScoreInputs& inputs, const ScoreOptions& options, const py::dict& arrays,
-               int num_threads) {
+ScoreOutputs<T> assign_outputs(const ScoreInputs& inputs, const ScoreOptions& options,
+                               const py::tuple& names, const py::list& arrays) {
   const std::int64_t B = inputs.heatmaps.shape[0], BJ = B * inputs.heatmaps.shape[1];
   const std::int64_t K = options.peaks.num_peaks, L = inputs.params.shape[1];
+  if (names.size() != arrays.size()) throw py::value_error("outputs must have a name each");
   ScoreOutputs<T> to;
-  Outputs outputs(arrays);
-  outputs.assign(to.xy, "xy", BJ * K * 2);
-  outputs.assign(to.values, "values", BJ * K);
-  outputs.assign(to.count, "count", BJ);
-  outputs.assign(to.entropy, "entropy", BJ);
-  outputs.assign(to.entropy_sum, "entropy_sum", B);
-  outputs.assign(to.keypoints, "keypoints", BJ * 2);
-  outputs.assign(to.confidence, "confidence", BJ);
-  outputs.assign(to.score, "score", B);
-  outputs.assign(to.per_link, "per_link", B * L);
-  outputs.assign(to.posterior, "posterior", BJ * K);
-  outputs.assign(to.refined_keypoints, "refined_keypoints", BJ * 2);
-  outputs.assign(to.peak_index, "peak_index", BJ);
-  outputs.assign(to.changed, "changed", BJ);
-  outputs.assign(to.log_prob, "log_prob", B);
-  outputs.assign(to.status, "status", B);
-  outputs.check_all_assigned();
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const std::string_view given = view_of(names[i]);
+    const auto is = [&]<class V>(std::string_view name, V*& pointer, std::int64_t n) {
+      if (name != given) return false;
+      pointer = as_array(arrays[i]).template contiguous<V>(n);
+      return true;
+    };
+    if (!(is("xy", to.xy, BJ * K * 2) || is("values", to.values, BJ * K) ||
+          is("count", to.count, BJ) || is("entropy", to.entropy, BJ) ||
+          is("entropy_sum", to.entropy_sum, B) || is("keypoints", to.keypoints, BJ * 2) ||
+          is("confidence", to.confidence, BJ) || is("score", to.score, B) ||
+          is("per_link", to.per_link, B * L) || is("posterior", to.posterior, BJ * K) ||
+          is("refined_keypoints", to.refined_keypoints, BJ * 2) ||
+          is("peak_index", to.peak_index, BJ) || is("changed", to.changed, BJ) ||
+          is("log_prob", to.log_prob, B) || is("status", to.status, B))) {
+      throw py::value_error("output of unknown name");
+    }
+  }
   if (to.wants_pose() && !inputs.tree) throw py::value_error("output that needs a tree");
+  return to;
+}
+
+template <class T>
+void run_score(const ScoreInputs& inputs, const ScoreOptions& options, const py::tuple& names,
+               const py::list& arrays, int num_threads) {
+  const auto outputs = assign_outputs<T>(inputs, options, names, arrays);
   const py::gil_scoped_release release;
-  score(inputs, options, to, num_threads);
+  score(inputs, options, outputs, num_threads);
 }
 
 void check_fits(const Tree& tree, std::int64_t J, std::int64_t L) {
@@ -94,18 +92,21 @@ void check_fits(const Tree& tree, std::int64_t J, std::int64_t L) {
   }
 }
 
-void bind_score(const py::object& heatmaps, const py::object& params, const Tree* tree,
-                const ScoreOptions& options, const py::dict& outputs, int num_threads) {
+// `tree` is no pointer because pybind11 takes long to see that None is a null one.
+void bind_score(const py::object& heatmaps, const py::object& params, const py::object& tree,
+                const ScoreOptions& options, const py::tuple& names, const py::list& outputs,
+                int num_threads) {
   const Array maps = as_array(heatmaps);
-  ScoreInputs inputs{maps.view<4>(), {}, tree};
+  ScoreInputs inputs{maps.view<4>(), {}, nullptr};
   Array links;
-  if (tree) {
+  if (!tree.is_none()) {
+    inputs.tree = tree.cast<const Tree*>();
     links = as_array(params);
     inputs.params = links.view<3>(inputs.heatmaps.shape[0]);
-    check_fits(*tree, inputs.heatmaps.shape[1], inputs.params.shape[1]);
+    check_fits(*inputs.tree, inputs.heatmaps.shape[1], inputs.params.shape[1]);
   }
   const auto run = maps.dtype == DType::float64 ? run_score<double> : run_score<float>;
-  run(inputs, options, outputs, num_threads);
+  run(inputs, options, names, outputs, num_threads);
 }
 
 void bind_peak_weights(const py::object& values, const py::object& count, double temperature,
@@ -193,6 +194,9 @@ PYBIND11_MODULE(_core, module) {
   module.def("pose_log_likelihood", &bind_pose_log_likelihood);
   module.def("offset_log_likelihood", &bind_offset_log_likelihood);
   module.def("build_info", &build_info);
+  module.def("cpu_capabilities", &cpu_capabilities);
+  module.def("cpu_capability", &cpu_capability);
+  module.def("set_cpu_capability", &set_cpu_capability);
 }
 
 }  // namespace vl4pose::python

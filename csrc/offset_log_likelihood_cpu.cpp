@@ -2,14 +2,14 @@
 #include <cmath>
 
 #include "link_total.h"
-#include "offset_log_likelihood.h"
 
 namespace vl4pose {
+inline namespace VL4POSE_CPU_CAPABILITY {
 
 template <class T>
 void offset_log_likelihood(const View<3>& keypoints, const View<3>& offsets,
                            const View<4>& scale_tril, const View<2>& visible, const Tree& tree,
-                           T* total, T* per_link, int num_threads) {
+                           T* total, T* per_link, Range images) {
   const std::int64_t D = keypoints.shape[2];
   const auto offset = [&](std::int64_t b, std::int64_t l, std::int64_t i) {
     return double{static_cast<T>(offsets(b, l, i))};
@@ -42,12 +42,13 @@ void offset_log_likelihood(const View<3>& keypoints, const View<3>& offsets,
     }
     return -0.5 * (static_cast<double>(D) * kLog2Pi + 2.0 * log_determinant + squared_norm);
   };
-  total_over_links(keypoints.shape[0], tree, visible, usable, term, total, per_link, num_threads);
+  total_over_links(tree, visible, usable, term, total, per_link, images);
 }
 
 template void offset_log_likelihood(const View<3>&, const View<3>&, const View<4>&, const View<2>&,
-                                    const Tree&, float*, float*, int);
+                                    const Tree&, float*, float*, Range);
 template void offset_log_likelihood(const View<3>&, const View<3>&, const View<4>&, const View<2>&,
-                                    const Tree&, double*, double*, int);
+                                    const Tree&, double*, double*, Range);
 
+}  // namespace VL4POSE_CPU_CAPABILITY
 }  // namespace vl4pose

@@ -8,9 +8,11 @@
 #include <thread>
 #include <vector>
 
+#include "kernels.h"
+
 namespace vl4pose {
 
-// Calls work(begin, end) over disjoint parts of [0, n) that cover it, on at most num_threads
+// Calls work(Range) over disjoint parts of [0, n) that cover it, on at most num_threads
 // threads and at least `grain` items each. Threads are started for the call and joined before it
 // returns: a pool would leave a forked child waiting for threads that it does not have, and a
 // start costs little next to the work that `grain` stands for. The first exception is rethrown.
@@ -19,7 +21,7 @@ void parallel_for(std::int64_t n, std::int64_t grain, int num_threads, const Wor
   const std::int64_t parts =
       std::clamp<std::int64_t>(n / std::max<std::int64_t>(grain, 1), 1, std::max(num_threads, 1));
   if (parts == 1) {
-    work(std::int64_t{0}, n);
+    work(Range{0, n});
     return;
   }
   std::vector<std::exception_ptr> errors(parts);
@@ -27,7 +29,7 @@ void parallel_for(std::int64_t n, std::int64_t grain, int num_threads, const Wor
     try {
       // As even as possible, and without overflow for any n.
       const auto bound = [&](std::int64_t i) { return n / parts * i + std::min(i, n % parts); };
-      work(bound(part), bound(part + 1));
+      work(Range{bound(part), bound(part + 1)});
     } catch (...) {
       errors[part] = std::current_exception();
     }

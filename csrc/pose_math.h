@@ -1,5 +1,5 @@
 // The arithmetic that every operation shares; the only copy of it. Everything after the peaks is
-// computed in double and rounded to the result's dtype at the end.
+// computed in double and rounded to the result's dtype at the end. D is double, or a vector of it.
 #pragma once
 
 #include <algorithm>
@@ -7,21 +7,18 @@
 #include <cstdint>
 #include <limits>
 
+#include "simd.h"
+#include "status.h"
+#include "vector_math.h"
+
 namespace vl4pose {
+inline namespace VL4POSE_CPU_CAPABILITY {
 
 inline constexpr double kLog2Pi = 1.8378770664093454836;
 inline constexpr double kMaxAbsLogVariance = 20.0;
 inline constexpr double kMaxAbsDistance = 1e6;
 inline constexpr double kInfinity = std::numeric_limits<double>::infinity();
 inline constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-
-// What may be remarkable about one image; the bits of `status`.
-namespace status {
-inline constexpr std::uint8_t kPeakFallback = 1;
-inline constexpr std::uint8_t kClampedParams = 2;
-inline constexpr std::uint8_t kNonfiniteParams = 4;
-inline constexpr std::uint8_t kNonfiniteHeatmap = 8;
-}  // namespace status
 
 // One link's expected distance in pixels, log-variance in pixels squared, and exp(-log_variance).
 struct Link {
@@ -30,8 +27,8 @@ struct Link {
   double precision;
 };
 
-// The link of params (distance, log_variance), clamped to the range in which the arithmetic is
-// exact; adds what it found to `status`.
+// Params clamped to the range in which the arithmetic is exact; adds what was found to `status`.
+// The precision is left to set_precisions().
 inline Link make_link(double distance, double log_variance, std::uint8_t& status) {
   if (!std::isfinite(distance) || !std::isfinite(log_variance)) {
     status |= status::kNonfiniteParams;
@@ -40,22 +37,77 @@ inline Link make_link(double distance, double log_variance, std::uint8_t& status
   const double d = std::clamp(distance, -kMaxAbsDistance, kMaxAbsDistance);
   const double s = std::clamp(log_variance, -kMaxAbsLogVariance, kMaxAbsLogVariance);
   if (d != distance || s != log_variance) status |= status::kClampedParams;
-  return {d, s, std::exp(-s)};
+  return {d, s, 0.0};
+}
+
+inline void set_precisions(Link* links, std::int64_t n) {
+  for (std::int64_t first = 0; first < n; first += kLanes<double>) {
+    const std::int64_t last = std::min<std::int64_t>(first + kLanes<double>, n);
+    Vector<double> exponent{};
+    for (std::int64_t l = first; l < last; ++l) exponent[l - first] = -links[l].log_variance;
+    const Vector<double> precision = exponential(exponent);
+    for (std::int64_t l = first; l < last; ++l) links[l].precision = precision[l - first];
+  }
 }
 
 // Log-density of a link whose ends lie (dx, dy) apart, Eq. 5:
 // -1/2 (log 2 pi + s + (r - d)^2 exp(-s)).
-inline double link_log_likelihood(double dx, double dy, const Link& link) {
-  const double difference = std::sqrt(dx * dx + dy * dy) - link.distance;
-  return -0.5 * (kLog2Pi + link.log_variance + difference * difference * link.precision);
+template <class D>
+D link_log_likelihood(D dx, D dy, const Link& link) {
+  const D difference = square_root(dx * dx + dy * dy) - link.distance;
+  return -0.5 * ((kLog2Pi + link.log_variance) + difference * difference * link.precision);
 }
 
-// log sum exp of n values, of which at least one is finite.
-inline double log_sum_exp(const double* values, std::int64_t n) {
-  const double largest = *std::max_element(values, values + n);
-  double sum = 0.0;
-  for (std::int64_t i = 0; i < n; ++i) sum += std::exp(values[i] - largest);
-  return largest + std::log(sum);
+// log sum exp of n vectors, lane by lane; of each lane, at least one value is finite.
+inline Vector<double> log_sum_exp(const Vector<double>* values, std::int64_t n) {
+  Vector<double> largest = values[0], sum{};
+  for (std::int64_t i = 1; i < n; ++i) largest = maximum<double>(largest, values[i]);
+  for (std::int64_t i = 0; i < n; ++i) sum += exponential(values[i] - largest);
+  return largest + logarithm(sum);
+}
+
+// Softmax of each row of values, and unless log_weight is null its logarithm:
+// (v_k - max v) / T - log sum exp((v - max v) / T). Row r has count[r] >= 1 values, none of them
+// NaN or +inf, from r * stride on, where stride is of whole vectors, and then -inf. When all values
+// of a row are -inf, the first has weight 1.
+inline void softmax(const double* values, const std::int32_t* count, std::int64_t rows,
+                    std::int64_t stride, double temperature, double* weight, double* log_weight) {
+  constexpr double kLowest = std::numeric_limits<double>::lowest();
+  for (std::int64_t group = 0; group < rows; group += kLanes<double>) {
+    const std::int64_t in_group = std::min<std::int64_t>(rows - group, kLanes<double>);
+    Vector<double> sums = broadcast(1.0);  // a logarithm takes as long for one as for all
+    for (std::int64_t i = 0; i < in_group; ++i) {
+      const std::int64_t begin = (group + i) * stride, end = begin + count[group + i];
+      Vector<double> highest = broadcast(kLowest);
+      for (std::int64_t k = begin; k < end; k += kLanes<double>) {
+        highest = maximum<double>(highest, load(values + k));
+      }
+      const double largest = largest_lane<double>(highest);
+      for (std::int64_t k = begin; k < end; k += kLanes<double>) {
+        const Vector<double> scaled = (load(values + k) - largest) / temperature;
+        store(weight + k, exponential(scaled));
+        if (log_weight) store(log_weight + k, scaled);
+      }
+      if (largest == kLowest && values[begin] == -kInfinity) {
+        weight[begin] = 1.0;
+        if (log_weight) log_weight[begin] = 0.0;
+      }
+      double sum = 0.0;
+      for (std::int64_t k = begin; k < end; ++k) sum += weight[k];
+      for (std::int64_t k = begin; k < end; k += kLanes<double>) {
+        store(weight + k, load(weight + k) / sum);
+      }
+      sums[i] = sum;
+    }
+    if (!log_weight) continue;
+    const Vector<double> log_sums = logarithm(sums);
+    for (std::int64_t i = 0; i < in_group; ++i) {
+      const std::int64_t begin = (group + i) * stride, end = begin + count[group + i];
+      for (std::int64_t k = begin; k < end; k += kLanes<double>) {
+        store(log_weight + k, load(log_weight + k) - log_sums[i]);
+      }
+    }
+  }
 }
 
 // Index of the largest of n values; the lowest such index when several are equal.
@@ -63,4 +115,5 @@ inline std::int32_t first_largest(const double* values, std::int64_t n) {
   return static_cast<std::int32_t>(std::max_element(values, values + n) - values);
 }
 
+}  // namespace VL4POSE_CPU_CAPABILITY
 }  // namespace vl4pose

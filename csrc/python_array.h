@@ -45,6 +45,7 @@ struct Array {
   // The memory of a contiguous array of n values of T, for an output.
   template <class T>
   T* contiguous(std::int64_t n) const {
+    if (!data && n > 0) throw py::value_error("output must have memory");
     std::int64_t size = 1;
     for (int axis = 0; axis < ndim; ++axis) size *= shape[axis];
     std::int64_t expected = size_of(dtype);

@@ -3,18 +3,15 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
-#include "pose_peaks.h"
+#include "buffer.h"
+#include "link_terms.h"
+#include "options.h"
 #include "skeleton.h"
 #include "tree_recursion.h"
 
 namespace vl4pose {
-
-enum class Objective : std::uint8_t {
-  map,  // sum_j log p_j(y_j) + sum_links ell
-  eq6,  // the paper's Eq. 6 as printed: sum_links p_child(b) ell(a, b)
-};
+inline namespace VL4POSE_CPU_CAPABILITY {
 
 // Serves image after image and keeps its scratch memory. O(L K^2) operations an image.
 class Refine {
@@ -23,14 +20,14 @@ class Refine {
 
   // Writes the chosen peak of each joint, pick (J); equal poses go to the lower index, the root
   // first and then each child. Returns log p + log q of the pose, for either objective.
-  double operator()(const PosePeaks& peaks, const Link* links, Objective objective,
-                    std::int32_t* pick);
+  double operator()(LinkTerms& terms, Objective objective, std::int32_t* pick);
 
  private:
-  double log_probability(const PosePeaks& peaks, const Link* links, const std::int32_t* pick) const;
+  double log_probability(const LinkTerms& terms, const std::int32_t* pick) const;
 
   TreeRecursion recursion_;
-  std::vector<std::int32_t> best_;  // (J, K): joint j's best peak for each peak of its parent
+  Buffer<std::int64_t> best_;  // (J, stride): joint j's best peak for each peak of its parent
 };
 
+}  // namespace VL4POSE_CPU_CAPABILITY
 }  // namespace vl4pose

@@ -7,22 +7,10 @@
 #include <cstdint>
 
 #include "array.h"
-#include "decode.h"
-#include "local_maxima.h"
-#include "refine.h"
+#include "options.h"
 #include "skeleton.h"
 
 namespace vl4pose {
-
-enum class Method : std::uint8_t { expected, max, marginal, sum };
-
-struct ScoreOptions {
-  PeakOptions peaks;
-  double temperature = 1.0;
-  Method method = Method::expected;
-  Objective objective = Objective::map;
-  Subpixel subpixel = Subpixel::none;
-};
 
 struct ScoreInputs {
   View<4> heatmaps;            // (B, J, H, W), floating
@@ -52,7 +40,7 @@ struct ScoreOutputs {
   std::int32_t* peak_index = nullptr;  // (B, J)
   std::uint8_t* changed = nullptr;     // (B, J)
   T* log_prob = nullptr;               // (B)
-  std::uint8_t* status = nullptr;      // (B): bits of pose_math.h
+  std::uint8_t* status = nullptr;      // (B): bits of status.h
 
   bool wants_refined() const { return refined_keypoints || peak_index || changed || log_prob; }
   bool wants_pose() const { return score || per_link || posterior || wants_refined(); }

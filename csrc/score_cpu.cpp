@@ -1,19 +1,24 @@
 #include <algorithm>
 #include <optional>
-#include <vector>
 
-#include "log_likelihood.h"
-#include "parallel.h"
-#include "score.h"
-#include "weights.h"
+#include "buffer.h"
+#include "decode.h"
+#include "kernels.h"
+#include "local_maxima.h"
+#include "map.h"
+#include "refine.h"
+#include "tree_likelihood.h"
 
 namespace vl4pose {
+inline namespace VL4POSE_CPU_CAPABILITY {
 namespace {
 
 // Everything of one image, and the scratch memory that one thread keeps from image to image.
-template <class T>
+template <class Stored>
 class ImagePass {
  public:
+  using T = Wide<Stored>;
+
   ImagePass(const ScoreInputs& inputs, const ScoreOptions& options, const ScoreOutputs<T>& outputs)
       : in_(inputs),
         options_(options),
@@ -21,7 +26,12 @@ class ImagePass {
         J_(inputs.heatmaps.shape[1]),
         L_(inputs.tree ? inputs.tree->num_links() : 0),
         K_(options.peaks.num_peaks),
-        local_maxima_(options.peaks, inputs.heatmaps.shape[2], inputs.heatmaps.shape[3]),
+        wants_log_weights_(outputs.entropy || outputs.entropy_sum || outputs.posterior ||
+                           outputs.wants_refined() || options.method != Method::expected),
+        map_(inputs.heatmaps),
+        prefetch_(inputs.heatmaps),
+        local_maxima_(options.peaks, inputs.heatmaps.shape[2], inputs.heatmaps.shape[3], prefetch_,
+                      outputs.wants_peaks()),
         found_(K_),
         peaks_(J_, K_),
         links_(L_),
@@ -29,6 +39,7 @@ class ImagePass {
         posterior_(outputs.posterior ? J_ * K_ : 0),
         pick_(J_) {
     if (inputs.tree) {
+      terms_.emplace(*inputs.tree, K_);
       likelihood_.emplace(*inputs.tree, K_);
       refine_.emplace(*inputs.tree, K_);
     }
@@ -50,22 +61,25 @@ class ImagePass {
 
  private:
   void read_map(std::int64_t b, std::int64_t j) {
-    const Map<T> map = load_map(in_.heatmaps, b, j, scratch_);
+    const Map<Stored> map = map_(b, j);
+    prefetch_.start(b, j);
     if (!local_maxima_.scan(map)) {
       status_ = status::kNonfiniteHeatmap;  // whatever the maps before it were like
       return;
     }
-    if (out_.wants_maximum()) write_maximum(b, j, map);
     if (out_.wants_peaks()) find_peaks(b, j);
+    if (out_.wants_maximum()) write_maximum(b, j, map);
   }
 
-  void write_maximum(std::int64_t b, std::int64_t j, const Map<T>& map) {
-    const Peak<T> maximum = local_maxima_.first_maximum();
+  void write_maximum(std::int64_t b, std::int64_t j, const Map<Stored>& map) {
+    // Of the peaks, where none is excluded, the highest is the map's first maximum.
+    const bool is_found = out_.wants_peaks() && options_.peaks.exclude_border == 0;
+    const Peak<T> maximum = is_found ? found_[0] : local_maxima_.first_maximum();
     if (out_.keypoints) write_keypoint(out_.keypoints, b, j, map, maximum.x, maximum.y);
     if (out_.confidence) out_.confidence[b * J_ + j] = maximum.value;
   }
 
-  void write_keypoint(T* keypoints, std::int64_t b, std::int64_t j, const Map<T>& map,
+  void write_keypoint(T* keypoints, std::int64_t b, std::int64_t j, const Map<Stored>& map,
                       std::int64_t x, std::int64_t y) {
     const Offset offset = subpixel_offset(map, x, y, options_.subpixel);
     T* keypoint = keypoints + (b * J_ + j) * 2;
@@ -81,11 +95,13 @@ class ImagePass {
       count = 1;
     }
     peaks_.count[j] = static_cast<std::int32_t>(count);
+    const std::int64_t first = j * peaks_.stride;
     for (std::int64_t k = 0; k < count; ++k) {
-      peaks_.x[j * K_ + k] = found_[k].x;
-      peaks_.y[j * K_ + k] = found_[k].y;
-      peaks_.value[j * K_ + k] = found_[k].value;
+      peaks_.x[first + k] = found_[k].x;
+      peaks_.y[first + k] = found_[k].y;
+      peaks_.value[first + k] = found_[k].value;
     }
+    std::fill_n(peaks_.value.data() + first + count, peaks_.stride - count, -kInfinity);
     const std::int64_t row = b * J_ + j;
     if (out_.count) out_.count[row] = peaks_.count[j];
     if (out_.xy) {
@@ -109,49 +125,44 @@ class ImagePass {
       links_[l] = make_link(static_cast<T>(in_.params(b, l, distance)),
                             static_cast<T>(in_.params(b, l, log_variance)), status_);
     }
+    set_precisions(links_.data(), L_);
   }
 
   void write_weights(std::int64_t b) {
+    softmax(peaks_.value.data(), peaks_.count.data(), J_, peaks_.stride, options_.temperature,
+            peaks_.weight.data(), wants_log_weights_ ? peaks_.log_weight.data() : nullptr);
+    if (!out_.entropy && !out_.entropy_sum) return;
     double sum = 0.0;
     for (std::int64_t j = 0; j < J_; ++j) {
-      const std::int64_t begin = j * K_, end = begin + peaks_.count[j];
-      log_weights(peaks_.value.data() + begin, peaks_.count[j], options_.temperature,
-                  peaks_.log_weight.data() + begin);
-      for (std::int64_t i = begin; i < end; ++i) {
-        peaks_.weight[i] = std::exp(peaks_.log_weight[i]);
-      }
-      if (out_.entropy || out_.entropy_sum) {
-        const double of_joint = entropy(peaks_, j);
-        if (out_.entropy) out_.entropy[b * J_ + j] = static_cast<T>(of_joint);
-        sum += of_joint;
-      }
+      const double of_joint = entropy(peaks_, j);
+      if (out_.entropy) out_.entropy[b * J_ + j] = static_cast<T>(of_joint);
+      sum += of_joint;
     }
     if (out_.entropy_sum) out_.entropy_sum[b] = static_cast<T>(sum);
   }
 
   void write_pose(std::int64_t b) {
-    const Link* links = links_.data();
+    terms_->set(peaks_, links_.data());
     const Method method = options_.method;
     double score = kNaN, marginal = kNaN;
     if (out_.per_link || (out_.score && method == Method::expected)) {
-      score = likelihood_->expected(peaks_, links, per_link_.data());
-      if (out_.per_link) std::copy_n(per_link_.begin(), L_, out_.per_link + b * L_);
+      score = likelihood_->expected(*terms_, per_link_.data());
+      if (out_.per_link) std::copy_n(per_link_.data(), L_, out_.per_link + b * L_);
     }
     if (out_.posterior) {
-      std::fill(posterior_.begin(), posterior_.end(), 0.0);
-      marginal = likelihood_->posterior(peaks_, links, posterior_.data());
-      std::copy_n(posterior_.begin(), J_ * K_, out_.posterior + b * J_ * K_);
+      std::fill_n(posterior_.data(), J_ * K_, 0.0);
+      marginal = likelihood_->posterior(*terms_, posterior_.data());
+      std::copy_n(posterior_.data(), J_ * K_, out_.posterior + b * J_ * K_);
     } else if (out_.score && method == Method::marginal) {
-      marginal = likelihood_->marginal(peaks_, links);
+      marginal = likelihood_->marginal(*terms_);
     }
     if (method == Method::marginal) score = marginal;
-    if (out_.score && method == Method::sum) score = likelihood_->released_sum(peaks_, links);
+    if (out_.score && method == Method::sum) score = likelihood_->released_sum(*terms_);
     const bool scores_best_pose = out_.score && method == Method::max;
-    if (scores_best_pose) score = (*refine_)(peaks_, links, Objective::map, pick_.data());
+    if (scores_best_pose) score = (*refine_)(*terms_, Objective::map, pick_.data());
     if (out_.wants_refined()) {
       const bool is_known = scores_best_pose && options_.objective == Objective::map;
-      write_refined(b,
-                    is_known ? score : (*refine_)(peaks_, links, options_.objective, pick_.data()));
+      write_refined(b, is_known ? score : (*refine_)(*terms_, options_.objective, pick_.data()));
     }
     if (out_.score) out_.score[b] = static_cast<T>(score);
   }
@@ -163,10 +174,10 @@ class ImagePass {
       if (out_.peak_index) out_.peak_index[row] = pick_[j];
       if (out_.changed) out_.changed[row] = pick_[j] != 0;
       if (out_.refined_keypoints) {
-        const std::int64_t slot = j * K_ + pick_[j];
-        const Map<T> map = options_.subpixel == Subpixel::none
-                               ? Map<T>{}  // not looked at
-                               : load_map(in_.heatmaps, b, j, scratch_);
+        const std::int64_t slot = j * peaks_.stride + pick_[j];
+        const Map<Stored> map = options_.subpixel == Subpixel::none ? Map<Stored>{}
+                                                                    // not looked at
+                                                                    : map_(b, j);
         write_keypoint(out_.refined_keypoints, b, j, map, static_cast<std::int64_t>(peaks_.x[slot]),
                        static_cast<std::int64_t>(peaks_.y[slot]));
       }
@@ -203,36 +214,45 @@ class ImagePass {
   const ScoreOptions& options_;
   const ScoreOutputs<T>& out_;
   const std::int64_t J_, L_, K_;
+  const bool wants_log_weights_;
   std::uint8_t status_ = 0;
-  std::vector<T> scratch_;  // (H, W): a map that has to be widened or gathered
-  LocalMaxima<T> local_maxima_;
-  std::vector<Peak<T>> found_;  // (K): of one map
+  MapReader<Stored> map_;
+  Prefetch prefetch_;
+  LocalMaxima<Stored> local_maxima_;
+  Buffer<Peak<T>> found_;  // (K): of one map
   PosePeaks peaks_;
-  std::optional<TreeLikelihood> likelihood_;  // these two where there is a tree
+  std::optional<LinkTerms> terms_;  // these three where there is a tree
+  std::optional<TreeLikelihood> likelihood_;
   std::optional<Refine> refine_;
-  std::vector<Link> links_;
-  std::vector<double> per_link_, posterior_;
-  std::vector<std::int32_t> pick_;
+  Buffer<Link> links_;
+  Buffer<double> per_link_, posterior_;
+  Buffer<std::int32_t> pick_;
 };
+
+template <class Stored>
+void score_stored(const ScoreInputs& inputs, const ScoreOptions& options,
+                  const ScoreOutputs<Wide<Stored>>& outputs, Range images) {
+  ImagePass<Stored> pass(inputs, options, outputs);
+  for (std::int64_t b = images.begin; b < images.end; ++b) pass(b);
+}
 
 }  // namespace
 
-template <class T>
-void score(const ScoreInputs& inputs, const ScoreOptions& options, const ScoreOutputs<T>& outputs,
-           int num_threads) {
-  const auto [B, J, H, W] = inputs.heatmaps.shape;
-  if (B == 0) return;
-  // Values that a thread should have to be worth its start. In double, for of arrays with strides
-  // of 0 the product may be anything.
-  const double grain = 262144.0 / (static_cast<double>(J) * static_cast<double>(H * W));
-  parallel_for(B, static_cast<std::int64_t>(grain) + 1, num_threads,
-               [&](std::int64_t begin, std::int64_t end) {
-                 ImagePass<T> pass(inputs, options, outputs);
-                 for (std::int64_t b = begin; b < end; ++b) pass(b);
-               });
+template <>
+void score(const ScoreInputs& inputs, const ScoreOptions& options,
+           const ScoreOutputs<float>& outputs, Range images) {
+  const DType dtype = inputs.heatmaps.dtype;
+  const auto run = dtype == DType::float16    ? score_stored<Float16>
+                   : dtype == DType::bfloat16 ? score_stored<BFloat16>
+                                              : score_stored<float>;
+  run(inputs, options, outputs, images);
 }
 
-template void score(const ScoreInputs&, const ScoreOptions&, const ScoreOutputs<float>&, int);
-template void score(const ScoreInputs&, const ScoreOptions&, const ScoreOutputs<double>&, int);
+template <>
+void score(const ScoreInputs& inputs, const ScoreOptions& options,
+           const ScoreOutputs<double>& outputs, Range images) {
+  score_stored<double>(inputs, options, outputs, images);
+}
 
+}  // namespace VL4POSE_CPU_CAPABILITY
 }  // namespace vl4pose

@@ -7,10 +7,6 @@
 
 namespace vl4pose {
 
-// log p(k) = (v_k - max v) / T - log sum exp((v - max v) / T) over `n` >= 1 values, none of them
-// NaN or +inf. When all are -inf, the first has weight 1.
-void log_weights(const double* values, std::int64_t n, double temperature, double* log_weight);
-
 // Weights of every row of values (B, J, K), written to the contiguous weights (B, J, K) of T.
 // count (B, J), int32, says how many values of a row are used, the first ones; with count.data null
 // every value but -inf is. An unused slot has weight 0, a row with NaN or +inf is NaN.

@@ -19,6 +19,7 @@ except ImportError as error:
         "install it with `pip install -e .`, or leave the tree to use an installed vl4pose."
     ) from error
 
+from vl4pose.cpu_capability import cpu_capabilities, get_cpu_capability, set_cpu_capability
 from vl4pose.link_params import fit_params, load_params, save_params
 from vl4pose.results import Analysis, Decoded, Peaks, Refined, Status
 from vl4pose.scoring import (
@@ -49,8 +50,10 @@ __all__ = [
     "Skeleton",
     "Status",
     "analyze",
+    "cpu_capabilities",
     "decode",
     "fit_params",
+    "get_cpu_capability",
     "get_skeleton",
     "load_params",
     "local_maxima",
@@ -61,6 +64,7 @@ __all__ = [
     "refine",
     "save_params",
     "score",
+    "set_cpu_capability",
 ]
 
 

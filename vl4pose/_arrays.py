@@ -7,9 +7,11 @@ caller has imported torch.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,23 +20,48 @@ _FLOATING = "float16, bfloat16, float32 or float64"
 _DLPACK_CPU = 1
 
 
+class Allocator(ABC):
+    """Makes the outputs of an operation, arrays of one kind and precision.
+
+    Attributes
+    ----------
+    empty : callable
+        Makes an array of what :meth:`layout` returns.
+    """
+
+    empty: Callable[..., Any]
+
+    @abstractmethod
+    def layout(self, shape: tuple[int, ...], dtype: str) -> tuple[Any, ...]:
+        """Return the arguments of :attr:`empty` for a contiguous array of a shape and dtype.
+
+        ``dtype`` is a name; "result" is float32 for a 16- or 32-bit argument and float64 for a
+        64-bit one.
+        """
+
+    def result(self, shape: tuple[int, ...]) -> Any:
+        """Return a new array of the dtype of the results."""
+        return self.empty(*self.layout(shape, "result"))
+
+
 class ArrayKind(ABC):
     """What the operations need of one kind of array.
 
     Attributes
     ----------
-    float32, float64, int32, bool_, uint8 : dtype of this kind
+    int32, bool_ : dtype of this kind
     """
 
-    float32: Any
-    float64: Any
     int32: Any
     bool_: Any
-    uint8: Any
 
     @abstractmethod
-    def result_dtype(self, array: Any, argument: str) -> Any:
-        """Return float32 for a 16- or 32-bit floating array, float64 for a 64-bit one.
+    def take(self, array: Any, argument: str, first: str) -> Any:
+        """Return an array of this kind in the form that the compiled core reads: see `take`."""
+
+    @abstractmethod
+    def check_floating(self, array: Any, argument: str) -> Allocator:
+        """Return what makes the outputs of operations on a floating array.
 
         Raises
         ------
@@ -47,101 +74,153 @@ class ArrayKind(ABC):
         """Return an array of integers, of which the range can be asked; None for other dtypes."""
 
     @abstractmethod
-    def check_usable(self, array: Any, argument: str) -> None:
-        """Raise an error for an array whose memory the kernels cannot read."""
-
-    @abstractmethod
-    def empty(self, shape: tuple[int, ...], dtype: Any, like: Any) -> Any:
-        """Return a new contiguous array on the device of ``like``."""
-
-    @abstractmethod
     def contiguous(self, array: Any, dtype: Any) -> Any:
         """Return a small array converted to ``dtype`` and a contiguous layout."""
 
     @abstractmethod
-    def finish(self, result: Any) -> Any:
-        """Return a result as the caller gets it."""
+    def finish(self, results: list[Any], is_batch: bool) -> list[Any]:
+        """Return results as the caller gets them; those of a batch have one axis at least."""
+
+
+class _NumpyAllocator(Allocator):
+    empty = staticmethod(np.empty)
+
+    def __init__(self, result_dtype: Any) -> None:
+        self._result_dtype = np.dtype(result_dtype)
+
+    def layout(self, shape: tuple[int, ...], dtype: str) -> tuple[Any, ...]:
+        return shape, self._result_dtype if dtype == "result" else np.dtype(dtype)
 
 
 class _NumpyKind(ArrayKind):
-    float32 = np.dtype(np.float32)
-    float64 = np.dtype(np.float64)
     int32 = np.dtype(np.int32)
     bool_ = np.dtype(np.bool_)
-    uint8 = np.dtype(np.uint8)
 
-    _RESULT = {  # noqa: RUF012
-        np.dtype(np.float16): np.dtype(np.float32),
-        np.dtype(np.float32): np.dtype(np.float32),
-        np.dtype(np.float64): np.dtype(np.float64),
+    _SINGLE, _DOUBLE = _NumpyAllocator(np.float32), _NumpyAllocator(np.float64)
+    _ALLOCATORS = {  # noqa: RUF012
+        np.dtype(np.float16): _SINGLE,
+        np.dtype(np.float32): _SINGLE,
+        np.dtype(np.float64): _DOUBLE,
     }
 
-    def result_dtype(self, array: Any, argument: str) -> Any:
-        dtype = self._RESULT.get(array.dtype)
-        if dtype is None:
+    def take(self, array: Any, argument: str, first: str) -> Any:
+        return array
+
+    def check_floating(self, array: Any, argument: str) -> Allocator:
+        allocator = self._ALLOCATORS.get(array.dtype)
+        if allocator is None:
             if array.dtype.name == "bfloat16":  # from ml_dtypes: NumPy has none of its own
-                return self.float32
+                return self._SINGLE
             raise TypeError(
                 f"{argument} must be {_FLOATING} in native byte order, got {array.dtype}"
             )
-        return dtype
+        return allocator
 
     def integers(self, array: Any) -> Any:
         return array if array.dtype.kind in "iu" else None
 
-    def check_usable(self, array: Any, argument: str) -> None:
-        if isinstance(array, np.ma.MaskedArray):
-            raise TypeError(
-                f"{argument} must be an array without a mask, got a masked array: fill it first"
-            )
-
-    def empty(self, shape: tuple[int, ...], dtype: Any, like: Any) -> Any:
-        return np.empty(shape, dtype)
-
     def contiguous(self, array: Any, dtype: Any) -> Any:
         return np.ascontiguousarray(array, dtype)
 
-    def finish(self, result: Any) -> Any:
-        return result if result.ndim else result[()]
+    def finish(self, results: list[Any], is_batch: bool) -> list[Any]:
+        if is_batch:
+            return results
+        return [result if result.ndim else result[()] for result in results]
 
 
 class _DLPackKind(_NumpyKind):
     """Arrays of other libraries: read as NumPy arrays, given back through their from_dlpack."""
 
-    def __init__(self, namespace: Any) -> None:
+    def __init__(self, example: Any) -> None:
+        namespace = getattr(example, "__array_namespace__", lambda: None)()
         self._from_dlpack = getattr(namespace, "from_dlpack", None)
 
-    def finish(self, result: Any) -> Any:
-        return super().finish(result) if self._from_dlpack is None else self._from_dlpack(result)
+    def take(self, array: Any, argument: str, first: str) -> Any:
+        device, index = array.__dlpack_device__()
+        if device != _DLPACK_CPU:
+            raise RuntimeError(
+                f"{argument} must be in CPU memory, got DLPack device {int(device)}:{index}: this "
+                "build of vl4pose has CPU kernels only"
+            )
+        try:
+            return np.from_dlpack(array)
+        except (BufferError, RuntimeError):  # NumPy's DLPack has no bfloat16
+            return np.asarray(array)
+
+    def finish(self, results: list[Any], is_batch: bool) -> list[Any]:
+        if self._from_dlpack is None:
+            return super().finish(results, is_batch)
+        return [self._from_dlpack(result) for result in results]
+
+
+class _TorchAllocator(Allocator):
+    def __init__(self, torch: Any, result_dtype: Any) -> None:
+        self._torch, self._result_dtype = torch, result_dtype
+        try:
+            # Made for the code that torch compiles: the tensors of torch.empty in a third of the
+            # time, and that time is most of a call for one image.
+            self.empty = torch._C._dynamo.guards._empty_strided_cpu
+        except AttributeError:
+            self.empty = lambda shape, strides, dtype: torch.empty_strided(
+                shape, strides, dtype=dtype, device="cpu"
+            )
+
+    def layout(self, shape: tuple[int, ...], dtype: str) -> tuple[Any, ...]:
+        own = self._result_dtype if dtype == "result" else getattr(self._torch, dtype)
+        return shape, _row_major(shape), own
+
+
+@functools.lru_cache(maxsize=256)
+def _row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the strides, in elements, of a contiguous array."""
+    strides: tuple[int, ...] = ()
+    step = 1
+    for size in reversed(shape):
+        strides = (step, *strides)
+        step *= max(size, 1)
+    return strides
 
 
 class _TorchKind(ArrayKind):
     def __init__(self, torch: Any) -> None:
-        self._strided = torch.strided
-        self._empty, self._is_grad_enabled = torch.empty, torch.is_grad_enabled
-        self.float32, self.float64 = torch.float32, torch.float64
-        self.int32, self._int64 = torch.int32, torch.int64
-        self.bool_, self.uint8 = torch.bool, torch.uint8
-        self._result = {
-            torch.float16: torch.float32,
-            torch.bfloat16: torch.float32,
-            torch.float32: torch.float32,
-            torch.float64: torch.float64,
+        self.int32, self._int64, self.bool_ = torch.int32, torch.int64, torch.bool
+        self._strided, self._is_grad_enabled = torch.strided, torch.is_grad_enabled
+        single = _TorchAllocator(torch, torch.float32)
+        double = _TorchAllocator(torch, torch.float64)
+        self._allocators = {
+            torch.float16: single,
+            torch.bfloat16: single,
+            torch.float32: single,
+            torch.float64: double,
         }
 
-    def result_dtype(self, array: Any, argument: str) -> Any:
-        dtype = self._result.get(array.dtype)
-        if dtype is None:
-            raise TypeError(f"{argument} must be {_FLOATING}, got {array.dtype}")
-        return dtype
+    def take(self, array: Any, argument: str, first: str) -> Any:
+        try:  # a tensor that is not strided has no address to tell
+            is_readable = array.is_cpu and array.data_ptr() and not array.is_nested
+        except RuntimeError:
+            is_readable = False
+        if not is_readable:
+            self._check_device_and_layout(array, argument, first)
+        if array.requires_grad:
+            if self._is_grad_enabled():
+                raise RuntimeError(
+                    f"{argument} must not require grad, got a tensor that does: this operation "
+                    f"gives no gradient; pass {argument}.detach() or call it under torch.no_grad()"
+                )
+            array = array.detach()  # __dlpack__ would refuse it all the same
+        if not is_readable and array.numel() > 0:
+            raise TypeError(
+                f"{argument} must be a tensor that holds data, got one that does not, as in "
+                "torch.export, torch.vmap or torch.func, or with its storage freed"
+            )
+        # A negative view, as .imag of a conjugate is, holds the opposite of its values.
+        return array.resolve_neg() if array.is_neg() else array
 
-    def integers(self, array: Any) -> Any:
-        dtype = array.dtype
-        if dtype.is_floating_point or dtype.is_complex or dtype == self.bool_:
-            return None
-        return array.to(self._int64)  # torch has no min of its unsigned integers
-
-    def check_usable(self, array: Any, argument: str) -> None:
+    def _check_device_and_layout(self, array: Any, argument: str, first: str) -> None:
+        if first and not array.is_cpu:
+            raise ValueError(
+                f"{argument} must be on the device of {first} (cpu), got {array.device}"
+            )
         if array.layout is not self._strided or array.is_nested:
             got = "a nested one" if array.is_nested else f"layout {array.layout}"
             raise TypeError(f"{argument} must be a dense tensor, got {got}")
@@ -150,60 +229,62 @@ class _TorchKind(ArrayKind):
                 f"{argument} must be on the CPU, got {array.device}: this build of vl4pose has "
                 f"CPU kernels only; pass {argument}.cpu()"
             )
-        if array.requires_grad and self._is_grad_enabled():
-            raise RuntimeError(
-                f"{argument} must not require grad, got a tensor that does: this operation gives "
-                f"no gradient; pass {argument}.detach() or call it under torch.no_grad()"
-            )
-        try:
-            holds_data = array.data_ptr() or array.numel() == 0
-        except RuntimeError:
-            holds_data = False
-        if not holds_data:
-            raise TypeError(
-                f"{argument} must be a tensor that holds data, got one that does not, as in "
-                "torch.export, torch.vmap or torch.func, or with its storage freed"
-            )
 
-    def empty(self, shape: tuple[int, ...], dtype: Any, like: Any) -> Any:
-        return self._empty(shape, dtype=dtype, device=like.device)
+    def check_floating(self, array: Any, argument: str) -> Allocator:
+        allocator = self._allocators.get(array.dtype)
+        if allocator is None:
+            raise TypeError(f"{argument} must be {_FLOATING}, got {array.dtype}")
+        return allocator
+
+    def integers(self, array: Any) -> Any:
+        dtype = array.dtype
+        if dtype.is_floating_point or dtype.is_complex or dtype == self.bool_:
+            return None
+        return array.to(self._int64)  # torch has no min of its unsigned integers
 
     def contiguous(self, array: Any, dtype: Any) -> Any:
         return array.to(dtype).contiguous()
 
-    def finish(self, result: Any) -> Any:
-        return result
+    def finish(self, results: list[Any], is_batch: bool) -> list[Any]:
+        return results
 
 
-_NUMPY = _NumpyKind()
-_torch_kind: _TorchKind | None = None
+# By type, of the types that most arguments are. torch's is here once a tensor has come.
+_KINDS: dict[type, ArrayKind] = {np.ndarray: _NumpyKind()}
 
 
-def take(array: Any, argument: str) -> tuple[Any, ArrayKind]:
+def take(array: Any, argument: str, first: str = "") -> tuple[Any, ArrayKind]:
     """Return an argument as an array that the compiled core reads, and its kind.
+
+    ``first`` names the operation's first argument where this is another one.
 
     Raises
     ------
     TypeError
         If it is no array: ``<argument> must be a NumPy array, ..., got <type>``.
+    ValueError
+        If it is a tensor on another device than the first argument.
     RuntimeError
         If its memory is on a device that this build has no kernels for, or it requires grad.
     """
-    global _torch_kind
+    kind = _KINDS.get(type(array)) or _kind_of(array, argument)
+    return kind.take(array, argument, first), kind
+
+
+def _kind_of(array: Any, argument: str) -> ArrayKind:
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(
+            f"{argument} must be an array without a mask, got a masked array: fill it first"
+        )
     if isinstance(array, np.ndarray):
-        if type(array) is not np.ndarray:
-            _NUMPY.check_usable(array, argument)
-        return array, _NUMPY
+        return _KINDS[np.ndarray]
     if is_tensor(array):
-        if _torch_kind is None:
-            _torch_kind = _TorchKind(sys.modules["torch"])
-        _torch_kind.check_usable(array, argument)
-        if array.requires_grad:  # under no_grad, but __dlpack__ would refuse it all the same
-            array = array.detach()
-        # A negative view, as .imag of a conjugate is, holds the opposite of its values.
-        return array.resolve_neg() if array.is_neg() else array, _torch_kind
+        torch = sys.modules["torch"]
+        if torch.Tensor not in _KINDS:
+            _KINDS[torch.Tensor] = _TorchKind(torch)
+        return _KINDS[torch.Tensor]
     if hasattr(array, "__dlpack__") and hasattr(array, "__dlpack_device__"):
-        return _take_dlpack(array, argument)
+        return _DLPackKind(array)
     raise TypeError(
         f"{argument} must be a NumPy array, a torch tensor or an array with __dlpack__, got "
         f"{type(array).__name__}"
@@ -214,35 +295,6 @@ def is_tensor(array: Any) -> bool:
     """Return whether an argument is a torch tensor, without importing torch for it."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(array, torch.Tensor)
-
-
-def _take_dlpack(array: Any, argument: str) -> tuple[Any, ArrayKind]:
-    device, index = array.__dlpack_device__()
-    if device != _DLPACK_CPU:
-        raise RuntimeError(
-            f"{argument} must be in CPU memory, got DLPack device {int(device)}:{index}: this "
-            "build of vl4pose has CPU kernels only"
-        )
-    namespace = getattr(array, "__array_namespace__", lambda: None)()
-    try:
-        taken = np.from_dlpack(array)
-    except (BufferError, RuntimeError):  # NumPy's DLPack has no bfloat16
-        taken = np.asarray(array)
-    return taken, _DLPackKind(namespace)
-
-
-def check_same_device(array: Any, other: Any, argument: str, other_argument: str) -> None:
-    """Raise an error unless ``array`` is on the device of ``other``, which has been taken.
-
-    Of the devices of other libraries, which go by names of their own, :func:`take` judges.
-    """
-    device, other_device = getattr(array, "device", "cpu"), getattr(other, "device", "cpu")
-    if device == other_device or str(device) == str(other_device):
-        return
-    if isinstance(array, np.ndarray) or is_tensor(array):
-        raise ValueError(
-            f"{argument} must be on the device of {other_argument} ({other_device}), got {device}"
-        )
 
 
 def default_num_threads() -> int:

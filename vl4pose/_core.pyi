@@ -1,4 +1,4 @@
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, TypedDict
 
 class BuildInfo(TypedDict):
@@ -30,7 +30,8 @@ def score(
     params: Any | None,
     tree: Tree | None,
     options: ScoreOptions,
-    outputs: Mapping[str, Any],
+    names: tuple[str, ...],
+    outputs: list[Any],
     num_threads: int,
     /,
 ) -> None: ...
@@ -59,3 +60,6 @@ def offset_log_likelihood(
     /,
 ) -> None: ...
 def build_info() -> BuildInfo: ...
+def cpu_capabilities() -> list[str]: ...
+def cpu_capability() -> str: ...
+def set_cpu_capability(name: str, /) -> None: ...

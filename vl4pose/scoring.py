@@ -12,16 +12,19 @@ ValueError for a shape or value, RuntimeError for a device that this build has n
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import starmap
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy.typing as npt
 
 from vl4pose import _core
-from vl4pose._arrays import check_same_device, take
+from vl4pose._arrays import Allocator, take
 from vl4pose._options import checked_temperature, flag, score_options, threads
 from vl4pose.results import Analysis, Decoded, Peaks, Refined
-from vl4pose.skeleton import Skeleton, resolve_skeleton
+from vl4pose.skeleton import Skeleton, check_skeleton, resolve_skeleton
 
 if TYPE_CHECKING:
     import torch
@@ -50,8 +53,8 @@ A = TypeVar("A", "npt.NDArray[Any]", "torch.Tensor", _DLPackArray)
 # A float32 coordinate is exact up to here.
 _MAX_MAP_SIZE = 2**24
 
-# Of each output of the fused pass: its shape for one image, given (J, L, K), and its dtype, where
-# "result" is the dtype of the results.
+# Of each output of the fused pass: its shape for one image, given (J, L, K), and the name of its
+# dtype, "result" for that of the results.
 _OUTPUTS: dict[str, tuple[Callable[[int, int, int], tuple[int, ...]], str]] = {
     "xy": (lambda J, L, K: (J, K, 2), "result"),
     "values": (lambda J, L, K: (J, K), "result"),
@@ -65,13 +68,20 @@ _OUTPUTS: dict[str, tuple[Callable[[int, int, int], tuple[int, ...]], str]] = {
     "posterior": (lambda J, L, K: (J, K), "result"),
     "refined_keypoints": (lambda J, L, K: (J, 2), "result"),
     "peak_index": (lambda J, L, K: (J,), "int32"),
-    "changed": (lambda J, L, K: (J,), "bool_"),
+    "changed": (lambda J, L, K: (J,), "bool"),
     "log_prob": (lambda J, L, K: (), "result"),
     "status": (lambda J, L, K: (), "uint8"),
 }
+# The outputs of each kind of result, in the order of its fields.
 _PEAKS = ("xy", "values", "count")
-_PLAIN = ("score", "per_link", "entropy", "posterior", "keypoints", "confidence")
+_DECODED = ("keypoints", "confidence")
 _REFINED = ("refined_keypoints", "peak_index", "changed", "log_prob")
+_ANALYSIS = (
+    *("score", "per_link", "entropy", "posterior", "keypoints", "confidence"),
+    *_REFINED,
+    *_PEAKS,
+    "status",
+)
 
 
 def local_maxima(
@@ -127,7 +137,7 @@ def local_maxima(
         threshold_rel=threshold_rel,
         exclude_border=exclude_border,
     )
-    return _peaks(_fused_pass(_PEAKS, heatmaps, options, num_threads))
+    return Peaks(*_fused_pass(_PEAKS, heatmaps, options, num_threads))
 
 
 def peak_weights(
@@ -163,14 +173,14 @@ def peak_weights(
     all -inf has weight 1 on its first.
     """
     values_, kind = take(values, "values")
-    dtype = kind.result_dtype(values_, "values")
+    allocator = kind.check_floating(values_, "values")
     shape = tuple(values_.shape)
     if len(shape) not in (2, 3):
         raise ValueError(f"values must have axes (B, J, K) or (J, K), got shape {shape}")
     counts = None
     if count is not None:
         counts = _checked_count(count, values_)
-    result = kind.empty(shape, dtype, values_)
+    result = allocator.result(shape)
     _core.peak_weights(
         values_,
         counts,
@@ -178,7 +188,7 @@ def peak_weights(
         result,
         threads(num_threads, shape[0] if len(shape) == 3 else 1),
     )
-    return kind.finish(result)  # type: ignore[no-any-return]
+    return kind.finish([result], is_batch=True)[0]  # type: ignore[no-any-return]
 
 
 def multi_peak_entropy(
@@ -221,8 +231,8 @@ def multi_peak_entropy(
         exclude_border=exclude_border,
         temperature=temperature,
     )
-    results = _fused_pass(("entropy_sum",), heatmaps, options, num_threads)
-    return results["entropy_sum"]  # type: ignore[no-any-return]
+    [entropy_sum] = _fused_pass(("entropy_sum",), heatmaps, options, num_threads)
+    return entropy_sum  # type: ignore[no-any-return]
 
 
 def score(
@@ -292,8 +302,8 @@ def score(
         temperature=temperature,
         method=method,
     )
-    results = _fused_pass(("score",), heatmaps, options, num_threads, params, skeleton)
-    return results["score"]  # type: ignore[no-any-return]
+    [result] = _fused_pass(("score",), heatmaps, options, num_threads, params, skeleton)
+    return result  # type: ignore[no-any-return]
 
 
 def refine(
@@ -355,7 +365,7 @@ def refine(
         objective=objective,
         subpixel=subpixel,
     )
-    return _refined(_fused_pass(_REFINED, heatmaps, options, num_threads, params, skeleton))
+    return Refined(*_fused_pass(_REFINED, heatmaps, options, num_threads, params, skeleton))
 
 
 def analyze(
@@ -418,14 +428,10 @@ def analyze(
         objective=objective,
         subpixel=subpixel,
     )
-    names = (*_PLAIN, *_REFINED, *_PEAKS, "status")
-    results = _fused_pass(names, heatmaps, options, num_threads, params, skeleton)
-    return Analysis(
-        **{name: results[name] for name in _PLAIN},
-        refined=_refined(results),
-        peaks=_peaks(results),
-        status=results["status"],
-    )
+    results = _fused_pass(_ANALYSIS, heatmaps, options, num_threads, params, skeleton)
+    *plain, keypoints, peak_index, changed, log_prob, xy, values, count, status = results
+    refined = Refined(keypoints, peak_index, changed, log_prob)
+    return Analysis._make([*plain, refined, Peaks(xy, values, count), status])
 
 
 def decode(
@@ -457,8 +463,7 @@ def decode(
         As the module's documentation says.
     """
     options = score_options(subpixel=subpixel)
-    results = _fused_pass(("keypoints", "confidence"), heatmaps, options, num_threads)
-    return Decoded(**results)
+    return Decoded(*_fused_pass(_DECODED, heatmaps, options, num_threads))
 
 
 def pose_log_likelihood(
@@ -575,11 +580,44 @@ def _fused_pass(
     num_threads: int | None,
     params: Any = None,
     skeleton: Skeleton | str | None = None,
-) -> dict[str, Any]:
+) -> list[Any]:
     """Return the named outputs of one pass; those that need params only where params are given."""
     maps, kind = take(heatmaps, "heatmaps")
-    dtype = kind.result_dtype(maps, "heatmaps")
-    shape = tuple(maps.shape)
+    allocator = kind.check_floating(maps, "heatmaps")
+    if skeleton is not None:
+        check_skeleton(skeleton)  # others might be no key for a cache
+    plan = _plan(maps.shape, names, options, skeleton, allocator)
+    links = None
+    if plan.tree is not None:
+        links = _take_per_image(params, "params", plan.params_shapes, "heatmaps")
+    outputs = list(starmap(allocator.empty, plan.layouts))
+    max_threads = threads(num_threads, plan.num_images)
+    _core.score(maps, links, plan.tree, options, names, outputs, max_threads)
+    return kind.finish(outputs, plan.is_batch)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a fused pass needs besides its arrays."""
+
+    num_images: int
+    is_batch: bool
+    tree: _core.Tree | None  # None when no output needs one
+    params_shapes: tuple[tuple[int, ...], ...]  # those that params may have
+    layouts: list[tuple[Any, ...]]  # what the allocator makes each output of
+
+
+# Cached because a pass over one image may take no longer than this.
+@functools.lru_cache(maxsize=256)
+def _plan(
+    shape: tuple[int, ...],
+    names: tuple[str, ...],
+    options: _core.ScoreOptions,
+    skeleton: Skeleton | str | None,
+    allocator: Allocator,
+) -> _Plan:
+    """Check the shape of heatmaps and return the plan of a pass over them."""
+    shape = tuple(shape)
     if len(shape) not in (3, 4):
         hint = " (take one stack, as heatmaps[:, -1])" if len(shape) == 5 else ""
         raise ValueError(
@@ -590,19 +628,21 @@ def _fused_pass(
         raise ValueError(f"heatmaps must have J, H and W of at least 1, got shape {shape}")
     if H > _MAX_MAP_SIZE or W > _MAX_MAP_SIZE:
         raise ValueError(f"heatmaps must have H and W of at most 2^24, got shape {shape}")
-    tree, L, links = None, 0, None
+    tree, L = None, 0
     if "score" in names or "peak_index" in names:
         tree_skeleton = resolve_skeleton(skeleton, J)
         tree, L = tree_skeleton._tree, tree_skeleton.num_links
-        links = _take_per_image(params, "params", lead, (L, 2), maps, "heatmaps")
-    K = options.num_peaks
-    outputs = {}
-    for name in names:
-        tail, own = _OUTPUTS[name]
-        own_dtype = dtype if own == "result" else getattr(kind, own)
-        outputs[name] = kind.empty(lead + tail(J, L, K), own_dtype, maps)
-    _core.score(maps, links, tree, options, outputs, threads(num_threads, lead[0] if lead else 1))
-    return {name: kind.finish(output) for name, output in outputs.items()}
+    outputs = [_OUTPUTS[name] for name in names]
+    return _Plan(
+        num_images=lead[0] if lead else 1,
+        is_batch=len(lead) > 0,
+        tree=tree,
+        params_shapes=_per_image_shapes(lead, (L, 2)),
+        layouts=[
+            allocator.layout(lead + of_image(J, L, options.num_peaks), dtype)
+            for of_image, dtype in outputs
+        ],
+    )
 
 
 def _given_pose(
@@ -621,7 +661,7 @@ def _given_pose(
     """
     per_link = flag(per_link, "per_link")
     points, kind = take(keypoints, "keypoints")
-    dtype = kind.result_dtype(points, "keypoints")
+    allocator = kind.check_floating(points, "keypoints")
     shape = tuple(points.shape)
     if len(shape) not in (2, 3) or shape[-1] not in dimensions:
         last = " or ".join(str(dimension) for dimension in dimensions)
@@ -634,11 +674,11 @@ def _given_pose(
     tree_skeleton = resolve_skeleton(skeleton, J)
     L = tree_skeleton.num_links
     links = [
-        _take_per_image(array, name, lead, (L, *of_link(D)), points, "keypoints")
+        _take_per_image(array, name, _per_image_shapes(lead, (L, *of_link(D))), "keypoints")
         for name, (array, of_link) in of_links.items()
     ]
-    mask = _take_visible(visible, (*lead, J), points)
-    result = kind.empty((*lead, L) if per_link else lead, dtype, points)
+    mask = _take_visible(visible, (*lead, J))
+    result = allocator.result((*lead, L) if per_link else lead)
     num_images = lead[0] if lead else 1
     operation(
         points,
@@ -649,46 +689,30 @@ def _given_pose(
         per_link,
         threads(num_threads, num_images),
     )
-    return kind.finish(result)
+    return kind.finish([result], is_batch=lead != ())[0]
 
 
-def _peaks(results: dict[str, Any]) -> Peaks[Any]:
-    return Peaks(xy=results["xy"], values=results["values"], count=results["count"])
-
-
-def _refined(results: dict[str, Any]) -> Refined[Any]:
-    return Refined(
-        keypoints=results["refined_keypoints"],
-        peak_index=results["peak_index"],
-        changed=results["changed"],
-        log_prob=results["log_prob"],
-    )
+def _per_image_shapes(lead: tuple[int, ...], own: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    """Return the shapes that an argument may have of which there is one per image, or one."""
+    return (lead + own, own) if lead else (own,)
 
 
 def _take_per_image(
-    array: Any,
-    argument: str,
-    lead: tuple[int, ...],
-    own: tuple[int, ...],
-    first: Any,
-    first_argument: str,
+    array: Any, argument: str, shapes: tuple[tuple[int, ...], ...], first: str
 ) -> Any:
-    """Return a floating argument of shape ``lead + own`` or ``own``, beside the first one."""
-    check_same_device(array, first, argument, first_argument)
-    taken, kind = take(array, argument)
-    kind.result_dtype(taken, argument)
-    shape = tuple(taken.shape)
-    if shape != own and shape != lead + own:
-        either = f"{lead + own} or {own}" if lead else f"{own}"
-        raise ValueError(f"{argument} must have shape {either}, got {shape}")
+    """Return a floating argument of one of the shapes, beside the first one."""
+    taken, kind = take(array, argument, first)
+    kind.check_floating(taken, argument)
+    if taken.shape not in shapes:
+        rule = " or ".join(map(str, shapes))
+        raise ValueError(f"{argument} must have shape {rule}, got {tuple(taken.shape)}")
     return taken
 
 
-def _take_visible(visible: Any, shape: tuple[int, ...], keypoints: Any) -> Any:
+def _take_visible(visible: Any, shape: tuple[int, ...]) -> Any:
     if visible is None:
         return None
-    check_same_device(visible, keypoints, "visible", "keypoints")
-    mask, kind = take(visible, "visible")
+    mask, kind = take(visible, "visible", "keypoints")
     if mask.dtype != kind.bool_:
         raise TypeError(f"visible must be bool, got {mask.dtype}")
     if tuple(mask.shape) != shape:
@@ -697,8 +721,7 @@ def _take_visible(visible: Any, shape: tuple[int, ...], keypoints: Any) -> Any:
 
 
 def _checked_count(count: Any, values: Any) -> Any:
-    check_same_device(count, values, "count", "values")
-    counts, kind = take(count, "count")
+    counts, kind = take(count, "count", "values")
     integers = kind.integers(counts)
     if integers is None:
         raise TypeError(f"count must be integer, got {counts.dtype}")

@@ -325,7 +325,7 @@ class Skeleton:
         return self._key() == other._key() if isinstance(other, Skeleton) else NotImplemented
 
     def __hash__(self) -> int:
-        return hash(self._key())
+        return hash(self.name)  # that of all of _key would take longer than to score an image
 
     def __repr__(self) -> str:
         return (
@@ -459,6 +459,14 @@ def get_skeleton(name: str) -> Skeleton:
         raise ValueError(f"skeleton must be {nearest(name, _PRESETS)}, got {name!r}") from None
 
 
+def check_skeleton(skeleton: object) -> None:
+    """Raise a TypeError unless ``skeleton`` is a Skeleton or a string."""
+    if not isinstance(skeleton, (str, Skeleton)):
+        raise TypeError(
+            f"skeleton must be a Skeleton, a preset's name or None, got {shown(skeleton)}"
+        )
+
+
 def resolve_skeleton(skeleton: Skeleton | str | None, num_joints: int) -> Skeleton:
     """Return the skeleton that a ``skeleton=`` argument means for ``num_joints`` joints.
 
@@ -478,12 +486,9 @@ def resolve_skeleton(skeleton: Skeleton | str | None, num_joints: int) -> Skelet
                 f"skeleton must be given for {num_joints} joints: only 14, 16, 17 and 21 have a "
                 f"default among the presets {presets}"
             ) from None
+    check_skeleton(skeleton)
     if isinstance(skeleton, str):
         skeleton = get_skeleton(skeleton)
-    elif not isinstance(skeleton, Skeleton):
-        raise TypeError(
-            f"skeleton must be a Skeleton, a preset's name or None, got {shown(skeleton)}"
-        )
     if skeleton.num_joints != num_joints:
         raise ValueError(
             f"skeleton must have as many joints as the arrays ({num_joints}), got "

@@ -1,0 +1,46 @@
+// Memory that a kernel keeps from image to image.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <new>
+#include <utility>
+
+namespace vl4pose {
+inline namespace VL4POSE_CPU_CAPABILITY {
+
+// n values of a plain type, aligned to a cache line. (A std::vector's code would be shared between
+// the files that are compiled for different CPUs, and the linker keeps any one of them.)
+template <class T>
+class Buffer {
+ public:
+  static constexpr std::align_val_t kAlignment{64};
+
+  Buffer() = default;
+  explicit Buffer(std::int64_t n, T value = T{})
+      : data_(static_cast<T*>(::operator new(static_cast<std::size_t>(n) * sizeof(T), kAlignment))),
+        size_(n) {
+    for (std::int64_t i = 0; i < n; ++i) data_[i] = value;
+  }
+  Buffer(Buffer&& other) noexcept
+      : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+  Buffer& operator=(Buffer&& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+    return *this;
+  }
+  ~Buffer() { ::operator delete(data_, kAlignment); }
+
+  std::int64_t size() const { return size_; }
+  T* data() { return data_; }
+  const T* data() const { return data_; }
+  T& operator[](std::int64_t i) { return data_[i]; }
+  const T& operator[](std::int64_t i) const { return data_[i]; }
+
+ private:
+  T* data_ = nullptr;
+  std::int64_t size_ = 0;
+};
+
+}  // namespace VL4POSE_CPU_CAPABILITY
+}  // namespace vl4pose

@@ -1,0 +1,14 @@
+#include "kernels.h"
+
+namespace vl4pose {
+inline namespace VL4POSE_CPU_CAPABILITY {
+
+extern const Kernels<float> float_kernels;
+extern const Kernels<double> double_kernels;
+
+const Kernels<float> float_kernels{score, peak_weights, pose_log_likelihood, offset_log_likelihood};
+const Kernels<double> double_kernels{score, peak_weights, pose_log_likelihood,
+                                     offset_log_likelihood};
+
+}  // namespace VL4POSE_CPU_CAPABILITY
+}  // namespace vl4pose

@@ -1,0 +1,67 @@
+// The log-densities of an image's links between all peaks at their ends.
+#pragma once
+
+#include <cstdint>
+
+#include "buffer.h"
+#include "pose_peaks.h"
+#include "skeleton.h"
+
+namespace vl4pose {
+inline namespace VL4POSE_CPU_CAPABILITY {
+
+// Of few peaks all terms are computed once, for they are asked for several times; of many, a column
+// when it is asked for.
+class LinkTerms {
+ public:
+  LinkTerms(const Tree& tree, std::int64_t K)
+      : tree_(tree),
+        K_(K),
+        vectors_(whole_vectors<double>(K) / kLanes<double>),
+        is_kept_(tree.num_links() * vectors_ * K <= kMaxKept),
+        columns_(is_kept_ ? tree.num_links() * vectors_ * K : K) {}
+
+  // Takes the next image, whose peaks and links (L) stay where they are.
+  void set(const PosePeaks& peaks, const Link* links) {
+    peaks_ = &peaks;
+    links_ = links;
+    if (!is_kept_) return;
+    for (std::int64_t l = 0; l < tree_.num_links(); ++l) {
+      const std::int64_t num_parents = peaks.count[tree_.parent[tree_.child[l]]];
+      for (std::int64_t a = 0; a < num_parents; a += kLanes<double>) compute(l, a, kept(l, a));
+    }
+  }
+
+  // column[b] = ell(a, b) of link l for the vector of the parent's peaks from a, a multiple of
+  // kLanes, and each of the child's peaks b; valid until the next call.
+  const Vector<double>* column(std::int64_t l, std::int64_t a) {
+    if (is_kept_) return kept(l, a);
+    compute(l, a, columns_.data());
+    return columns_.data();
+  }
+
+  const PosePeaks& peaks() const { return *peaks_; }
+  const Link& link(std::int64_t l) const { return links_[l]; }
+
+ private:
+  static constexpr std::int64_t kMaxKept = 65536 / static_cast<std::int64_t>(kVectorBytes);
+
+  Vector<double>* kept(std::int64_t l, std::int64_t a) {
+    return columns_.data() + (l * vectors_ + a / kLanes<double>)*K_;
+  }
+
+  void compute(std::int64_t l, std::int64_t a, Vector<double>* column) const {
+    const std::int64_t child = tree_.child[l], parent = tree_.parent[child];
+    link_column(*peaks_, parent * peaks_->stride + a, child, links_[l], column);
+  }
+
+  const Tree& tree_;
+  std::int64_t K_, vectors_;
+  bool is_kept_;
+  Buffer<Vector<double>> columns_;
+  const PosePeaks* peaks_ = nullptr;
+  const Link* links_ = nullptr;
+};
+
+}  // namespace VL4POSE_CPU_CAPABILITY
+}  // namespace vl4pose

@@ -1,0 +1,56 @@
+// Asks for the heatmaps that will be read next while others are worked on.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+
+#include "array.h"
+
+namespace vl4pose {
+inline namespace VL4POSE_CPU_CAPABILITY {
+
+// The processor's own prefetching follows a map while it is read and stops when its peaks are
+// looked at. So that memory is busy throughout, every stage of the work asks for a few cache lines
+// as it goes on: of the next map, and no farther, for more would not fit into the first cache.
+class Prefetch {
+ public:
+  // For maps (B, J, H, W) that are read one after the other.
+  explicit Prefetch(const View<4>& heatmaps) : heatmaps_(heatmaps) {
+    const auto [B, J, H, W] = heatmaps.shape;
+    const std::int64_t row = std::abs(heatmaps.strides[2]);
+    // Only of maps that lie in one piece of memory, or nearly.
+    if (heatmaps.strides[3] == size_of(heatmaps.dtype) && row <= 2 * W * heatmaps.strides[3]) {
+      lines_of_map_ = (H * row + kLine - 1) / kLine;
+    }
+  }
+
+  std::int64_t lines_of_map() const { return lines_of_map_; }
+
+  // Map (b, j) is read now.
+  void start(std::int64_t b, std::int64_t j) {
+    const auto [B, J, H, W] = heatmaps_.shape;
+    const bool is_last_joint = j + 1 == J;
+    const std::int64_t next_b = is_last_joint ? b + 1 : b, next_j = is_last_joint ? 0 : j + 1;
+    lines_left_ = next_b < B ? lines_of_map_ : 0;
+    next_ = heatmaps_.at(next_b, next_j, std::int64_t{0}, std::int64_t{0});
+    if (heatmaps_.strides[2] < 0) next_ += (H - 1) * heatmaps_.strides[2];
+  }
+
+  // Asks for so many cache lines more.
+  void lines(std::int64_t n) {
+    if (n > lines_left_) n = lines_left_;
+    lines_left_ -= n;
+    for (; n > 0; --n, next_ += kLine) __builtin_prefetch(next_);
+  }
+
+ private:
+  static constexpr std::int64_t kLine = 64;
+
+  const View<4>& heatmaps_;
+  std::int64_t lines_of_map_ = 0, lines_left_ = 0;
+  const std::byte* next_ = nullptr;
+};
+
+}  // namespace VL4POSE_CPU_CAPABILITY
+}  // namespace vl4pose

@@ -1,0 +1,167 @@
+// The maxima of the windows around the values of a grid.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+#include <limits>
+
+#include "buffer.h"
+#include "simd.h"
+
+namespace vl4pose {
+inline namespace VL4POSE_CPU_CAPABILITY {
+
+// A grid of rows x columns values, each with a window that reaches so far down and up, left and
+// right. A value has a position: its row times `stride`, which is of whole vectors, plus its
+// column. Behind the columns of a row and around all rows there is -inf, enough for the windows.
+template <class T>
+class WindowMaxima {
+ public:
+  static constexpr T kLowest = -std::numeric_limits<T>::infinity();
+
+  WindowMaxima() = default;
+  WindowMaxima(std::int64_t rows, std::int64_t columns, std::int64_t reach_down,
+               std::int64_t reach_across)
+      : rows_(rows),
+        columns_(columns),
+        down_(2 * std::min(reach_down, rows - 1) + 1),
+        across_(2 * std::min(reach_across, columns - 1) + 1),
+        stride_(whole_vectors<T>(columns + across_ / 2)),
+        margin_(whole_vectors<T>((down_ / 2 + 1) * stride_ + across_)),
+        values_(rows * stride_ + 2 * margin_ + kLanes<T>, kLowest),
+        runs_(values_.size(), kLowest) {}
+
+  bool is_made() const { return rows_ > 0; }
+
+  std::int64_t stride() const { return stride_; }
+  // The number of positions.
+  std::int64_t size() const { return rows_ * stride_; }
+  const T* values() const { return values_.data() + margin_; }
+  // Row i, for the caller to fill. What is written behind its columns must be -inf.
+  T* row(std::int64_t i) { return values_.data() + margin_ + i * stride_; }
+  const T* row(std::int64_t i) const { return values() + i * stride_; }
+
+  // Calls visit(position, values, maxima of their windows) for each vector of positions, in any
+  // order.
+  template <class Visit>
+  void for_each_vector(const Visit& visit) {
+    // Maxima over runs of values, first down the columns, then along the rows, until a few runs
+    // make a window, where they may overlap. Windows 3 high are left to the last step.
+    const bool is_rolling = down_ == 3;
+    const T* runs = values_.data();
+    for (std::int64_t height = 1; !is_rolling && height < down_; runs = runs_.data()) {
+      const std::int64_t higher = std::min(3 * height, down_);
+      slide(runs, height * stride_, (higher - height) * stride_);
+      height = higher;
+    }
+    std::int64_t width = 1;
+    for (; kMaxRuns * width < across_; width *= 3, runs = runs_.data()) {
+      slide(runs, width, 2 * width);
+    }
+    const std::int64_t up = is_rolling ? 0 : down_ / 2 * stride_;
+    runs += margin_ - up - across_ / 2;  // where the window of the first position begins
+    const std::int64_t num_runs = (across_ + width - 1) / width;
+    const auto visit_all = [&]<int kRuns> {
+      is_rolling ? this->visit_all<true, kRuns>(runs, width, visit)
+                 : this->visit_all<false, kRuns>(runs, width, visit);
+    };
+    if (num_runs == 1) {
+      visit_all.template operator()<1>();
+    } else if (num_runs <= 3) {
+      visit_all.template operator()<3>();
+    } else if (num_runs <= 5) {
+      visit_all.template operator()<5>();
+    } else {
+      visit_all.template operator()<kMaxRuns>();
+    }
+  }
+
+  // Whether no value is above a bound in the window of a place and a step beyond it. (The values at
+  // the other end of the next rows may be counted in.)
+  bool is_bounded_around(std::int64_t row, std::int64_t column, T bound) const {
+    const T* corner = this->row(row) + column - (down_ / 2 + 1) * stride_ - (across_ / 2 + 1);
+    for (std::int64_t c = 0; c < across_ + 2; c += kLanes<T>) {
+      Vector<T> largest = load(corner + c);
+      for (std::int64_t i = 1; i < down_ + 2; ++i) {
+        largest = maximum<T>(largest, load(corner + i * stride_ + c));
+      }
+      const auto above = lanes_where<Comparison::greater, T>(largest, broadcast(bound));
+      if (above & lanes_between(0, across_ + 1 - c)) return false;
+    }
+    return true;
+  }
+
+ private:
+  static constexpr int kMaxRuns = 7;
+
+  // Joins to each run the two that begin so many positions behind it.
+  void slide(const T* from, std::int64_t second, std::int64_t third) {
+    second = std::min(second, third);
+    T* to = runs_.data();
+    const std::int64_t n = values_.size() - kLanes<T> - third;
+    for (std::int64_t p = 0; p < n; p += kLanes<T>) {
+      const Vector<T> ends = maximum<T>(load(from + p), load(from + p + third));
+      store(to + p, maximum<T>(ends, load(from + p + second)));
+    }
+  }
+
+  template <bool is_rolling, int kRuns, class Visit>
+  void visit_all(const T* runs, std::int64_t width, const Visit& visit) const {
+    std::int64_t begin[kRuns];  // of each run of a window
+    for (int i = 0; i < kRuns; ++i) begin[i] = std::min(i * width, across_ - width);
+    const T* const values = this->values();
+    const std::int64_t stride = stride_, end = size();
+    for (std::int64_t column = 0; column < columns_; column += kLanes<T>) {
+      const auto row_maxima = [&](std::int64_t position) {
+        Vector<T> maxima = load(runs + position + begin[0]);
+        for (int i = 1; i < kRuns; ++i) {
+          maxima = maximum<T>(maxima, load(runs + position + begin[i]));
+        }
+        return maxima;
+      };
+      Vector<T> before{}, here = row_maxima(column);
+      if (is_rolling) before = row_maxima(column - stride);
+      for (std::int64_t position = column; position < end; position += stride) {
+        const Vector<T> next = row_maxima(position + stride);
+        const Vector<T> maxima = is_rolling ? maximum<T>(maximum<T>(before, here), next) : here;
+        visit(position, load(values + position), maxima);
+        before = here;
+        here = next;
+      }
+    }
+  }
+
+  std::int64_t rows_ = 0, columns_ = 0;
+  std::int64_t down_ = 0, across_ = 0;  // the size of a window
+  std::int64_t stride_ = 0, margin_ = 0;
+  Buffer<T> values_, runs_;  // both with a margin before and behind
+};
+
+// The highest of n values below a bound, -inf when there is none. Whole blocks are read: what lies
+// behind the n values must be -inf.
+template <class T>
+T highest_below(const T* values, std::int64_t n, T bound) {
+  const Vector<T> lowest = broadcast(WindowMaxima<T>::kLowest);
+  Vector<T> highest = lowest;
+  for (std::int64_t block = 0; block < n; block += kBlock) {
+    for (std::int64_t i = 0; i < kBlock; i += kLanes<T>) {
+      const Vector<T> value = load(values + block + i);
+      highest = maximum<T>(highest, value < broadcast(bound) ? value : lowest);
+    }
+  }
+  return largest_lane<T>(highest);
+}
+
+// Which of a block of values equal one.
+template <class T>
+std::uint64_t where_equal(const T* block, T value) {
+  std::uint64_t bits = 0;
+  for (std::int64_t i = 0; i < kBlock; i += kLanes<T>) {
+    bits |= lanes_where<Comparison::equal, T>(load(block + i), broadcast(value)) << i;
+  }
+  return bits;
+}
+
+}  // namespace VL4POSE_CPU_CAPABILITY
+}  // namespace vl4pose
