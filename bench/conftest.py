@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,9 +10,8 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from bench.machine import versions
 from bench.measure import Measure
-
-LIBRARIES = ("vl4pose", "numpy", "torch", "scikit-image", "scipy", "opencv-python-headless")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,7 +28,7 @@ def pytest_benchmark_update_machine_info(
     config: pytest.Config, machine_info: dict[str, Any]
 ) -> None:
     machine_info["threads"] = config.getoption("--bench-threads")
-    machine_info["versions"] = {name: importlib.metadata.version(name) for name in LIBRARIES}
+    machine_info["versions"] = versions()
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import numpy as np
 BUMPS_PER_MAP = (0.45, 0.20, 0.15, 0.10, 0.10)  # probability of 1, 2, ... bumps
 NOISE = 0.0005  # standard deviation, where the highest bumps reach 1
 GRID = 4  # bumps stand in different cells of a 4 x 4 grid, so that they stay separate maxima
+CACHE_LINE = 64
 
 
 def synthetic_heatmaps(
@@ -29,6 +30,53 @@ def synthetic_heatmaps(
     for image in range(batch):
         heatmaps[image] = _image(np.random.default_rng([seed, image]), joints, height, width)
     return heatmaps
+
+
+def aligned(array: np.ndarray, repeats: int = 1, *, offset: int = 0) -> np.ndarray:
+    """Return a copy whose first byte is ``offset`` bytes behind the start of a cache line.
+
+    Parameters
+    ----------
+    array : (B, ...) ndarray
+    repeats : int
+        How often the copy repeats it, along the first axis: large batches without the time that
+        so many different images take.
+    offset : int
+        A multiple of the size of an item.
+    """
+    size = array.nbytes * repeats
+    memory = np.empty(size + 2 * CACHE_LINE, np.uint8)
+    start = -memory.ctypes.data % CACHE_LINE + offset
+    copies = memory[start : start + size].view(array.dtype).reshape(repeats, *array.shape)
+    copies[:] = array
+    return copies.reshape(-1, *array.shape[1:])
+
+
+def zeros_after_relu(heatmaps: np.ndarray) -> np.ndarray:
+    """Return maps whose noise is cut off: most pixels are exactly 0, and the bumps stay."""
+    return np.maximum(heatmaps - 20 * NOISE, 0)
+
+
+def integers(heatmaps: np.ndarray) -> np.ndarray:
+    """Return random whole numbers from 0 to 3."""
+    return np.random.default_rng(0).integers(0, 4, heatmaps.shape, np.uint8).astype(heatmaps.dtype)
+
+
+def saturated_plateaus(heatmaps: np.ndarray) -> np.ndarray:
+    """Return the maps cut off at 0.3 of their highest."""
+    highest = heatmaps.max((2, 3), keepdims=True)
+    return np.minimum(heatmaps, heatmaps.dtype.type(0.3) * highest)
+
+
+def checkerboard(heatmaps: np.ndarray) -> np.ndarray:
+    """Return zeros and ones in turn."""
+    y, x = np.indices(heatmaps.shape[2:])
+    return np.broadcast_to((y + x) % 2, heatmaps.shape).astype(heatmaps.dtype)
+
+
+def constant(heatmaps: np.ndarray) -> np.ndarray:
+    """Return the same number everywhere."""
+    return np.full_like(heatmaps, 0.5)
 
 
 def _image(rng: np.random.Generator, joints: int, height: int, width: int) -> np.ndarray:

@@ -9,10 +9,9 @@ import numpy as np
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from bench.answers import IMAGES_OF_REFERENCE, check, parts
 from bench.cases import Case
 from bench.competitors import COMPETITORS, Array, tied
-
-IMAGES_OF_REFERENCE = 3
 
 
 class Measure:
@@ -58,8 +57,8 @@ class Measure:
             given = [torch.from_numpy(array) for array in arrays] if takes_tensors else arrays
             images = len(arrays[0])
             first = [array[:IMAGES_OF_REFERENCE] for array in arrays]
-            answer = [part[:IMAGES_OF_REFERENCE] for part in _parts(ours(*given))]
-            check(answer, _parts(reference(*first)))
+            answer = [part[:IMAGES_OF_REFERENCE] for part in parts(ours(*given))]
+            check(answer, parts(reference(*first)))
 
             def call() -> Any:
                 return ours(*given)
@@ -75,9 +74,9 @@ class Measure:
             if find is not None and not name.startswith("scikit-image"):
                 comparable = ~tied(arrays[0][:images], case.min_distance, case.num_peaks)
                 assert comparable.mean() > 0.1
-            expected = _parts(ours(*(array[:images] for array in arrays)))
+            expected = parts(ours(*(array[:images] for array in arrays)))
             check(
-                [part[comparable] for part in _parts(call())],
+                [part[comparable] for part in parts(call())],
                 [part[comparable] for part in expected],
             )
         self.benchmark.group = f"{operation}; {case}"
@@ -85,15 +84,3 @@ class Measure:
             operation=operation, case=str(case), contestant=label or name, images=images
         )
         self.benchmark(call)
-
-
-def _parts(answer: Any) -> list[np.ndarray]:
-    parts = answer if isinstance(answer, tuple) else (answer,)
-    return [np.asarray(part) for part in parts]
-
-
-def check(answer: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> None:
-    """Raise unless the arrays of both agree to float32's precision, relative to the largest."""
-    for found, right in zip(answer, expected, strict=True):
-        largest = np.abs(right[np.isfinite(right)]).max(initial=0)
-        np.testing.assert_allclose(found, right, rtol=1e-4, atol=1e-5 * largest)

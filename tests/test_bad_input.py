@@ -1029,6 +1029,12 @@ def test_tensors_without_data_are_not_read(call: Callable[[], None]) -> None:
         call()
 
 
+def test_torch_func_is_told_that_there_is_no_gradient() -> None:
+    gradient = torch.func.grad(lambda heatmaps: vl4pose.score(heatmaps, PARAMS).sum())
+    with pytest.raises(RuntimeError, match=r"^heatmaps must not require grad"):
+        gradient(torch.from_numpy(HEATMAPS))
+
+
 def test_negative_view_is_read_with_its_sign() -> None:
     values = torch.from_numpy(HEATMAPS)
     view = torch.complex(values, values).conj().imag

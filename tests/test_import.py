@@ -156,7 +156,7 @@ def test_public_names_are_documented(name: str) -> None:
     if inspect.isfunction(public):
         returns = inspect.signature(public).return_annotation != "None"
         assert bool(section(docstring, "Returns")) == returns
-        assert section(docstring, "Raises")
+        assert section(docstring, "Raises") or not names
 
 
 @pytest.mark.parametrize("name", ["joint_index", "from_file", "to_file", "num_joints", "num_links"])

@@ -39,11 +39,6 @@ def lsp() -> Iterator[ModuleType]:
 
 
 @pytest.fixture(scope="module")
-def bench() -> Iterator[ModuleType]:
-    yield from loaded("__main__.py")
-
-
-@pytest.fixture(scope="module")
 def scores(lsp: ModuleType, test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("lsp")
     return lsp.score_test_images(test_data, folder, LIMIT, ["--batch-size", "16"])
@@ -166,34 +161,14 @@ def test_the_table_of_a_passing_folder_is_not_named(
     assert str(tmp_path) not in shown
 
 
-def test_no_benchmark_matches(bench: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
-    assert bench.ended(0, "score") == 0
-    assert capsys.readouterr().err == ""
-    assert bench.ended(5, "nothing") == 2
-    assert capsys.readouterr().err == "no benchmark matches -k 'nothing'\n"
-
-
 HIDE = "import runpy, sys; sys.modules[{!r}] = None; runpy.run_path({!r}, run_name='__main__')"
 
 
-@pytest.mark.parametrize(
-    ("file", "package", "name"),
-    [("lsp.py", "scipy", "bench.lsp"), ("__main__.py", "pytest_benchmark", "bench")],
-)
-def test_missing_extras_are_one_sentence(file: str, package: str, name: str) -> None:
-    code = HIDE.format(package, str(BENCH / file))
+def test_missing_extras_are_one_sentence() -> None:
+    code = HIDE.format("scipy", str(BENCH / "lsp.py"))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr == f"{name}: {package} is not installed: pip install -e '.[bench]'\n"
-
-
-def test_packages_of_the_competitors_are_named(
-    bench: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["bench"])
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(SystemExit, match=r"^bench: cv2 is not installed: pip install -e"):
-        bench.main()
+    assert done.stderr == "bench.lsp: scipy is not installed: pip install -e '.[bench]'\n"
 
 
 def test_figures_by_hand(lsp: ModuleType) -> None:

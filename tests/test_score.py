@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import select
@@ -39,7 +40,7 @@ from strategies import (
 )
 
 import vl4pose
-from vl4pose import Analysis, Peaks, Refined, Status, _core, reference
+from vl4pose import Analysis, Peaks, Refined, Skeleton, Status, _arrays, _core, reference
 from vl4pose._options import score_options, threads
 
 NAN, INF = np.nan, np.inf
@@ -786,6 +787,40 @@ def test_modes_of_torch(torch: Any) -> None:
         assert_same_bits(apply("analyze", arrays), expected)
 
 
+@pytest.mark.parametrize("quick", [True, False], ids=["quick", "through torch.empty_strided"])
+def test_results_are_tensors_like_any_other(
+    torch: Any, quick: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not quick:  # as it would be with a torch that has no _empty_strided_cpu
+        monkeypatch.delattr(torch._C._dynamo.guards, "_empty_strided_cpu")
+        monkeypatch.setattr(_arrays, "_KINDS", {np.ndarray: _arrays._KINDS[np.ndarray]})
+    arrays = convert(arguments(np.float32), torch.from_numpy)
+    for images in (slice(None), 1, slice(0)):
+        for mode in (contextlib.nullcontext(), torch.inference_mode(), torch.device("meta")):
+            with mode:
+                some_images = {name: tensor[images] for name, tensor in arrays.items()}
+                results = parts(apply("analyze", some_images))
+                like = [torch.empty(r.shape, dtype=r.dtype, device="cpu") for r in results]
+            for result, tensor in zip(results, like, strict=True):
+                assert type(result) is torch.Tensor
+                assert result.is_inference() == tensor.is_inference()
+                assert result.stride() == tensor.stride()
+                assert result.data_ptr() % 64 == 0
+                assert result._base is None
+                storage = result.untyped_storage()
+                assert storage.nbytes() == result.numel() * result.element_size()
+                assert storage.resizable()
+
+
+def test_real_tensors_where_torch_makes_fake_ones(torch: Any) -> None:
+    fake = pytest.importorskip("torch._subclasses.fake_tensor")
+    arrays = convert(arguments(np.float32), torch.from_numpy)
+    expected = apply("analyze", arrays)
+    with fake.FakeTensorMode():
+        found = apply("analyze", arrays)
+    assert_same_bits(found, expected)
+
+
 def test_a_negative_view_is_read_with_its_sign(torch: Any) -> None:
     arrays = convert(arguments(np.float32), torch.from_numpy)
     negative = torch.complex(arrays["heatmaps"], -arrays["heatmaps"]).conj().imag
@@ -887,13 +922,25 @@ def test_no_images_of_any_shape(torch: Any) -> None:
     assert vl4pose.decode(huge).keypoints.shape == (0, 2**16, 2)
 
 
+def test_skeletons_of_one_name_are_told_apart() -> None:
+    heatmaps, params = noise(2, 3, 12, 12), np.float64([[3.0, 1.0], [5.0, 0.5]])
+    joints = ["a", "b", "c"]
+    chain = Skeleton("three", joints, [(0, 1), (1, 2)])
+    star = Skeleton("three", joints, [(0, 1), (0, 2)])
+    assert hash(chain) == hash(star)
+    for skeleton in (chain, star, chain):
+        found = vl4pose.score(heatmaps, params, skeleton=skeleton)
+        assert_allclose(found, reference.score(heatmaps, params, skeleton=skeleton), rtol=1e-9)
+
+
 def test_core_refuses_outputs_and_trees_that_do_not_fit() -> None:
     """The Python layer never asks for these; the memory is at stake if it ever does."""
     heatmaps = np.zeros((2, 3, 4, 4), np.float32)
     options = score_options()
 
     def run(tree: Any = None, params: Any = None, **outputs: Any) -> None:
-        _core.score(heatmaps, params, tree, options, outputs, 1)
+        names, arrays = tuple(outputs), list(outputs.values())
+        _core.score(heatmaps, params, tree, options, names, arrays, 1)
 
     with pytest.raises(ValueError, match="unknown name"):
         run(scores=np.empty(2, np.float32))
@@ -903,6 +950,8 @@ def test_core_refuses_outputs_and_trees_that_do_not_fit() -> None:
         run(confidence=np.empty((2, 3), np.int32))
     with pytest.raises(ValueError, match="contiguous"):
         run(confidence=np.empty((3, 2), np.float32).T)
+    with pytest.raises(ValueError, match="name each"):
+        _core.score(heatmaps, None, None, options, ("confidence",), [], 1)
     with pytest.raises(ValueError, match="needs a tree"):
         run(score=np.empty(2, np.float32))
     with pytest.raises(ValueError, match="joints and links of the tree"):
