@@ -310,6 +310,7 @@ class Report {
     std::printf("%s: %zu cases, %lld values compared, %lld differ\n", capability_.c_str(),
                 num_cases, static_cast<long long>(num_compared_),
                 static_cast<long long>(num_different_));
+    std::fflush(stdout);  // for the next one may end in an illegal instruction
     return num_different_ == 0;
   }
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import platform
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+import vl4pose
 
 sys.path.insert(0, str(Path(__file__).parent))  # for strategies.py, which the tests share
 
@@ -27,6 +31,22 @@ settings.register_profile(
     print_blob=True,
 )
 settings.load_profile("ci")
+
+
+CPU_CAPABILITIES = ["baseline"]
+if platform.machine().lower() in ("x86_64", "amd64"):
+    CPU_CAPABILITIES += ["avx2", "avx512"]
+
+
+@pytest.fixture(scope="module", params=CPU_CAPABILITIES)
+def cpu_capability(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Run a module's tests on each set of kernels; those of the core use it."""
+    if request.param not in vl4pose.cpu_capabilities():
+        pytest.skip(f"needs a CPU with {request.param}: this one has none")
+    before = vl4pose.get_cpu_capability()
+    vl4pose.set_cpu_capability(request.param)
+    yield request.param
+    vl4pose.set_cpu_capability(before)
 
 
 @pytest.fixture(scope="session")

@@ -28,6 +28,8 @@ from strategies import (
 import vl4pose
 from vl4pose import reference
 
+pytestmark = pytest.mark.usefixtures("cpu_capability")
+
 INF = np.inf
 Decode: TypeAlias = Callable[..., vl4pose.Decoded[Any]]
 

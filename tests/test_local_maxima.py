@@ -23,6 +23,8 @@ from strategies import (
 import vl4pose
 from vl4pose import reference
 
+pytestmark = pytest.mark.usefixtures("cpu_capability")
+
 
 def check(heatmaps: np.ndarray, **options: Any) -> None:
     peaks = vl4pose.local_maxima(heatmaps, **options)

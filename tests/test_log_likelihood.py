@@ -35,6 +35,8 @@ from strategies import (
 import vl4pose
 from vl4pose import get_skeleton, reference
 
+pytestmark = pytest.mark.usefixtures("cpu_capability")
+
 NAN = np.nan
 # Arithmetic is double; a result differs from a double judge by half a unit of its own precision,
 # and by a whole one where the two lie on different sides of a boundary between roundings.

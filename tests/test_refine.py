@@ -35,6 +35,8 @@ from strategies import (
 import vl4pose
 from vl4pose import get_skeleton, reference
 
+pytestmark = pytest.mark.usefixtures("cpu_capability")
+
 OPTIONS = (
     "skeleton",
     "objective",

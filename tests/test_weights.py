@@ -29,6 +29,8 @@ from strategies import (
 import vl4pose
 from vl4pose import reference
 
+pytestmark = pytest.mark.usefixtures("cpu_capability")
+
 INF, NAN = np.inf, np.nan
 
 
