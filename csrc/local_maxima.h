@@ -86,6 +86,7 @@ class LocalMaxima {
   const std::int64_t cell_height_, cell_width_;  // G; N = 1 down the columns
   const std::int64_t cell_rows_, cell_columns_;
   WindowMaxima<T> cells_;
+  const bool do_cells_hold_windows_;  // of a pixel, the cells that lie one farther than N away
   Buffer<LaneMask> masks_;  // which cells are candidates, for each vector of positions
   Buffer<T> candidates_;    // their values, in row-major order
   Buffer<std::int64_t> positions_;

@@ -6,10 +6,10 @@
 #include "local_maxima.h"
 
 #ifndef T0
-#define T0 112
-#define T1 16
-#define T2 2
-#define T3 6
+#define T0 60
+#define T1 4
+#define T2 3
+#define T3 9
 #endif
 namespace vl4pose {
 inline namespace VL4POSE_CPU_CAPABILITY {
@@ -45,13 +45,15 @@ LocalMaxima<Stored>::LocalMaxima(const PeakOptions& options, std::int64_t H, std
       cell_columns_(divided_up(W, cell_width_)),
       cells_(cell_rows_, cell_columns_, (options.min_distance + 1) / cell_height_ - 1,
              (options.min_distance + 1) / cell_width_ - 1),
+      do_cells_hold_windows_((options.min_distance + 1) / cell_height_ * cell_height_ >=
+                             options.min_distance),
       masks_(cells_.size() / kLanes<T> + kMasksOfWord),
       candidates_(cell_rows_ * cell_columns_ + kUsual + kBlock),
       positions_(cell_rows_ * cell_columns_ + kUsual),
       tied_(kMaxTied * cell_height_ * cell_width_) {
   // What follows the scan of a map asks for the rest of the next one, unless little follows.
   const bool is_scan_all = !finds || options.num_peaks == 1;
-  lines_of_row_ = divided_up(prefetch.lines_of_map() * (is_scan_all ? 256 : T0) / 256,
+  lines_of_row_ = divided_up(prefetch.lines_of_map() * (is_scan_all ? 192 : T0) / 256,
                              H * divided_up(W, 4 * kLanes<T>));
 }
 
@@ -171,24 +173,25 @@ auto LocalMaxima<Stored>::smallest() const -> T {
 template <class Stored>
 auto LocalMaxima<Stored>::first_maximum() const -> Peak<T> {
   const Vector<T> largest = broadcast(largest_);
-  for (std::int64_t i = 0; i < cell_rows_; ++i) {
+  // From the end to the beginning, so that the first is found last: a branch to stop at it could not
+  // be predicted.
+  std::int64_t cell_row = 0, found = 0;
+  for (std::int64_t i = cell_rows_ - 1; i >= 0; --i) {
     std::uint64_t any = 0;
     for (std::int64_t c = 0; c < cell_columns_; c += kLanes<T>) {
-      // May look into the next row, whose turn comes next if there is nothing in this one.
       any |= lanes_where<Comparison::equal, T>(load(cells_.row(i) + c), largest);
     }
-    if (!any) continue;
-    const std::int64_t end = std::min((i + 1) * cell_height_, H_);
-    for (std::int64_t y = i * cell_height_; y < end; ++y) {
-      std::int64_t found = W_;
-      for_each_piece(map_.readable_width(), kLanes<T>, [&](std::int64_t x) {
-        const auto bits = lanes_where<Comparison::equal, T>(load(map_.row(y) + x), largest);
-        if (bits && found == W_) found = x + std::countr_zero(bits);
-      });
-      if (found < W_) return pixel(y, found);
+    cell_row = any ? i : cell_row;
+  }
+  const std::int64_t top = cell_row * cell_height_, width = map_.readable_width();
+  for (std::int64_t y = std::min(top + cell_height_, H_) - 1; y >= top; --y) {
+    for (std::int64_t end = width; end > 0; end -= kLanes<T>) {
+      const std::int64_t x = std::max(end - kLanes<T>, std::int64_t{0});
+      const auto bits = lanes_where<Comparison::equal, T>(load(map_.row(y) + x), largest);
+      found = bits ? y * width + x + std::countr_zero(bits) : found;
     }
   }
-  return {largest_, 0, 0};  // only where somebody has written to the map since it was scanned
+  return pixel(found / width, found % width);
 }
 
 template <class Stored>
@@ -205,6 +208,7 @@ std::int64_t LocalMaxima<Stored>::find(Peak<T>* peaks) {
   }
   if (!(largest_ > threshold)) return 0;
   if (options_.num_peaks == 1) {
+    prefetch_.lines(32);
     // The first maximum is a local maximum wherever it lies, and no other comes before it.
     peaks[0] = first_maximum();
     if (!in_border(peaks[0])) return 1;
@@ -247,9 +251,11 @@ std::int64_t LocalMaxima<Stored>::find_above(T bound, Peak<T>* peaks) {
       const std::uint64_t pixels = pixels_equal(cell, of_cell);
       if (std::has_single_bit(pixels)) {
         peaks[kept] = pixel_of(cell, std::countr_zero(pixels));
-        kept += static_cast<int>(!in_border(peaks[kept]) &
-                                 (cells_.is_bounded_around(cell.row, cell.column, of_cell) ||
-                                  is_window_maximum(peaks[kept])));
+        const bool is_highest =
+            (do_cells_hold_windows_ &&
+             cells_.is_bounded_around(cell.row, cell.column, of_cell)) ||
+            is_window_maximum(peaks[kept]);
+        kept += static_cast<int>(is_highest) & static_cast<int>(!in_border(peaks[kept]));
       } else {
         kept = keep_tied(of_cell, n, peaks, kept);
       }
@@ -269,6 +275,7 @@ std::int64_t LocalMaxima<Stored>::list_candidates(T bound) {
     const auto bits = lanes_where<Comparison::greater_equal, T>(values, maxima) &
                       lanes_where<Comparison::greater, T>(values, broadcast(bound));
     masks[position / kLanes<T>] = static_cast<LaneMask>(bits);
+    prefetch_.lines(1);
   });
   prefetch_.lines(T1);
   const T* const values = cells_.row(0);

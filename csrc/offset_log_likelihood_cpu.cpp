@@ -37,7 +37,7 @@ void offset_log_likelihood(const View<3>& keypoints, const View<3>& offsets,
       const double diagonal = scale(b, l, i, i);
       if (!(diagonal > 0.0)) return kNaN;
       whitened[i] = rest / diagonal;
-      log_determinant += std::log(diagonal);
+      log_determinant += logarithm(diagonal);
       squared_norm += whitened[i] * whitened[i];
     }
     return -0.5 * (static_cast<double>(D) * kLog2Pi + 2.0 * log_determinant + squared_norm);

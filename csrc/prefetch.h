@@ -44,6 +44,10 @@ class Prefetch {
     for (; n > 0; --n, next_ += kLine) __builtin_prefetch(next_);
   }
 
+  // Asks for what is left of the next map: of every line that is not there when it is read, memory's
+  // whole latency would be waited for.
+  void rest() { lines(lines_left_); }
+
  private:
   static constexpr std::int64_t kLine = 64;
 

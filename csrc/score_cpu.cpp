@@ -69,6 +69,7 @@ class ImagePass {
     }
     if (out_.wants_peaks()) find_peaks(b, j);
     if (out_.wants_maximum()) write_maximum(b, j, map);
+    prefetch_.rest();
   }
 
   void write_maximum(std::int64_t b, std::int64_t j, const Map<Stored>& map) {

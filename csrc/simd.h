@@ -33,6 +33,7 @@ template <class T>
 inline constexpr int kLanes = kVectorBytes / static_cast<int>(sizeof(T));
 
 template <class T, int Bytes = kVectorBytes>
+  requires std::is_arithmetic_v<T>
 struct VectorOf {
   typedef T type __attribute__((vector_size(Bytes)));
 };
@@ -81,7 +82,9 @@ inline Vector<float> load(const Float16* address) {
   return vcvt_f32_f16(half);
 #else
   Vector<float> wide;
-  for (int i = 0; i < kLanes<float>; ++i) wide[i] = widen(address[i]);
+  for (int i = 0; i < kLanes<float>; ++i) {
+    wide[i] = widen(read<Float16>(reinterpret_cast<const std::byte*>(address + i)));
+  }
   return wide;
 #endif
 }

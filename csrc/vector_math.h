@@ -67,7 +67,13 @@ inline Vector<double> logarithm(Vector<double> x) {
 }
 
 inline double exponential(double x) { return exponential(broadcast(x))[0]; }
-inline double logarithm(double x) { return logarithm(broadcast(x))[0]; }
+
+// For numbers above 0.
+inline double logarithm(double x) {
+  const bool is_normal = x >= 0x1p-1022;
+  const double result = logarithm(broadcast(is_normal ? x : x * 0x1p64))[0];
+  return is_normal ? result : result - 64.0 * (kLn2High + kLn2Low);
+}
 
 }  // namespace VL4POSE_CPU_CAPABILITY
 }  // namespace vl4pose

@@ -29,7 +29,7 @@ class WindowMaxima {
         across_(2 * std::min(reach_across, columns - 1) + 1),
         stride_(whole_vectors<T>(columns + across_ / 2)),
         margin_(whole_vectors<T>((down_ / 2 + 1) * stride_ + across_)),
-        values_(rows * stride_ + 2 * margin_ + kLanes<T>, kLowest),
+        values_(rows * stride_ + 2 * margin_ + kBlock, kLowest),
         runs_(values_.size(), kLowest) {}
 
   bool is_made() const { return rows_ > 0; }
@@ -99,7 +99,7 @@ class WindowMaxima {
   void slide(const T* from, std::int64_t second, std::int64_t third) {
     second = std::min(second, third);
     T* to = runs_.data();
-    const std::int64_t n = values_.size() - kLanes<T> - third;
+    const std::int64_t n = values_.size() - kBlock - third;
     for (std::int64_t p = 0; p < n; p += kLanes<T>) {
       const Vector<T> ends = maximum<T>(load(from + p), load(from + p + third));
       store(to + p, maximum<T>(ends, load(from + p + second)));

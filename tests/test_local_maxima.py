@@ -101,6 +101,14 @@ def test_maps_smaller_than_the_window(shape: tuple[int, int], min_distance: int)
         assert_peaks_are_scikit_image_s(peaks, heatmaps, {"min_distance": like})
 
 
+@pytest.mark.parametrize("min_distance", [30, 63, 64, 65, 66, 90, 97])
+def test_long_distances_on_large_maps(min_distance: int) -> None:
+    heatmaps = noise(1, 1, 250, 230, dtype=np.float32)
+    heatmaps[0, 0, ::40, ::40] += 9.0  # next to peaks that are not the highest of their windows
+    heatmaps[0, 0, 40, 40::min_distance] += 1.0
+    check(heatmaps, min_distance=min_distance, num_peaks=20)
+
+
 @pytest.mark.parametrize("min_distance", range(1, 17))
 def test_equal_peaks_that_far_apart_both_stay(min_distance: int) -> None:
     for apart, kept in ((min_distance - 1, 1), (min_distance, 2), (min_distance + 1, 2)):
