@@ -33,8 +33,8 @@ struct Capability {
   const Kernels<double>& double_kernels;
 };
 
-// As CMakeLists.txt says, the kernels are compiled for x86-64-v3 and -v4. Of what these ask for, what
-// no CPU that has the rest is without is not asked about; not all compilers know its name.
+// As CMakeLists.txt says, the kernels are compiled for x86-64-v3 and -v4. Of what these ask for,
+// what no CPU that has the rest is without is not asked about; not all compilers know its name.
 #if defined(__x86_64__)
 bool has_avx2() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
@@ -45,8 +45,7 @@ bool has_avx2() {
 constexpr Capability kCapabilities[] = {
     {"baseline", [] { return true; }, baseline::float_kernels, baseline::double_kernels},
 #if defined(__x86_64__)
-    {"avx2", has_avx2,
-     avx2::float_kernels, avx2::double_kernels},
+    {"avx2", has_avx2, avx2::float_kernels, avx2::double_kernels},
     {"avx512",
      [] {
        return has_avx2() && __builtin_cpu_supports("avx512f") &&

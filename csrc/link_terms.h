@@ -32,6 +32,10 @@ class LinkTerms {
     }
   }
 
+  // How many columns one link has, and whether all are kept.
+  std::int64_t vectors() const { return vectors_; }
+  bool are_kept() const { return is_kept_; }
+
   // column[b] = ell(a, b) of link l for the vector of the parent's peaks from a, a multiple of
   // kLanes, and each of the child's peaks b; valid until the next call.
   const Vector<double>* column(std::int64_t l, std::int64_t a) {

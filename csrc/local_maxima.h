@@ -87,8 +87,8 @@ class LocalMaxima {
   const std::int64_t cell_rows_, cell_columns_;
   WindowMaxima<T> cells_;
   const bool do_cells_hold_windows_;  // of a pixel, the cells that lie one farther than N away
-  Buffer<LaneMask> masks_;  // which cells are candidates, for each vector of positions
-  Buffer<T> candidates_;    // their values, in row-major order
+  Buffer<LaneMask> masks_;            // which cells are candidates, for each vector of positions
+  Buffer<T> candidates_;              // their values, in row-major order
   Buffer<std::int64_t> positions_;
   Buffer<Peak<T>> tied_;    // pixels
   WindowMaxima<T> pixels_;  // these two are made when first needed

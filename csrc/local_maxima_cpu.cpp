@@ -1,19 +1,20 @@
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstdlib>
 #include <cstring>
 
 #include "local_maxima.h"
 
-#ifndef T0
-#define T0 60
-#define T1 4
-#define T2 3
-#define T3 9
-#endif
 namespace vl4pose {
 inline namespace VL4POSE_CPU_CAPABILITY {
 namespace {
+
+// Cache lines of the next map that each stage asks for, so that memory is busy in all of them:
+// found by measuring. Of the scan it is the share of a map's, in 1/256.
+constexpr std::int64_t kShareOfScan = 60, kShareOfLoneScan = 192;
+constexpr std::int64_t kLinesOfCells = 1, kLinesOfWord = 5, kLinesOfCandidate = 6;
+constexpr std::int64_t kLinesOfMaximum = 32;
 
 std::int64_t divided_up(std::int64_t n, std::int64_t by) { return (n + by - 1) / by; }
 
@@ -53,8 +54,9 @@ LocalMaxima<Stored>::LocalMaxima(const PeakOptions& options, std::int64_t H, std
       tied_(kMaxTied * cell_height_ * cell_width_) {
   // What follows the scan of a map asks for the rest of the next one, unless little follows.
   const bool is_scan_all = !finds || options.num_peaks == 1;
-  lines_of_row_ = divided_up(prefetch.lines_of_map() * (is_scan_all ? 192 : T0) / 256,
-                             H * divided_up(W, 4 * kLanes<T>));
+  lines_of_row_ =
+      divided_up(prefetch.lines_of_map() * (is_scan_all ? kShareOfLoneScan : kShareOfScan) / 256,
+                 H * divided_up(W, 4 * kLanes<T>));
 }
 
 template <class Stored>
@@ -173,8 +175,8 @@ auto LocalMaxima<Stored>::smallest() const -> T {
 template <class Stored>
 auto LocalMaxima<Stored>::first_maximum() const -> Peak<T> {
   const Vector<T> largest = broadcast(largest_);
-  // From the end to the beginning, so that the first is found last: a branch to stop at it could not
-  // be predicted.
+  // From the end to the beginning, so that the first is found last: a branch to stop at it could
+  // not be predicted.
   std::int64_t cell_row = 0, found = 0;
   for (std::int64_t i = cell_rows_ - 1; i >= 0; --i) {
     std::uint64_t any = 0;
@@ -208,7 +210,7 @@ std::int64_t LocalMaxima<Stored>::find(Peak<T>* peaks) {
   }
   if (!(largest_ > threshold)) return 0;
   if (options_.num_peaks == 1) {
-    prefetch_.lines(32);
+    prefetch_.lines(kLinesOfMaximum);
     // The first maximum is a local maximum wherever it lies, and no other comes before it.
     peaks[0] = first_maximum();
     if (!in_border(peaks[0])) return 1;
@@ -242,18 +244,17 @@ std::int64_t LocalMaxima<Stored>::find_above(T bound, Peak<T>* peaks) {
         num_tied += std::popcount(bits);
       }
       num_next += num_tied == 1;
-      prefetch_.lines(T3);
+      prefetch_.lines(kLinesOfCandidate);
     }
     for (std::int64_t i = 0; i < num_next && kept < options_.num_peaks; ++i) {
-      prefetch_.lines(T3);
+      prefetch_.lines(kLinesOfCandidate);
       const Cell cell = cell_of(next[i]);
       const T of_cell = candidates_[next[i]];
       const std::uint64_t pixels = pixels_equal(cell, of_cell);
       if (std::has_single_bit(pixels)) {
         peaks[kept] = pixel_of(cell, std::countr_zero(pixels));
         const bool is_highest =
-            (do_cells_hold_windows_ &&
-             cells_.is_bounded_around(cell.row, cell.column, of_cell)) ||
+            (do_cells_hold_windows_ && cells_.is_bounded_around(cell.row, cell.column, of_cell)) ||
             is_window_maximum(peaks[kept]);
         kept += static_cast<int>(is_highest) & static_cast<int>(!in_border(peaks[kept]));
       } else {
@@ -270,14 +271,12 @@ std::int64_t LocalMaxima<Stored>::find_above(T bound, Peak<T>* peaks) {
 template <class Stored>
 std::int64_t LocalMaxima<Stored>::list_candidates(T bound) {
   LaneMask* const masks = masks_.data();
-  prefetch_.lines(T1);
   cells_.for_each_vector([&](std::int64_t position, Vector<T> values, Vector<T> maxima) {
     const auto bits = lanes_where<Comparison::greater_equal, T>(values, maxima) &
                       lanes_where<Comparison::greater, T>(values, broadcast(bound));
     masks[position / kLanes<T>] = static_cast<LaneMask>(bits);
-    prefetch_.lines(1);
+    prefetch_.lines(kLinesOfCells);
   });
-  prefetch_.lines(T1);
   const T* const values = cells_.row(0);
   T* const candidates = candidates_.data();
   std::int64_t* const positions = positions_.data();
@@ -294,7 +293,7 @@ std::int64_t LocalMaxima<Stored>::list_candidates(T bound) {
       positions[n++] = position;
       bits &= bits - 1;
     };
-    prefetch_.lines(T2);
+    prefetch_.lines(kLinesOfWord);
     // Most words have a few. How many could not be predicted, so that it is no branch.
     for (int i = 0; i < kUsual; ++i) take();
     while (n < end) take();
@@ -318,20 +317,22 @@ std::uint64_t LocalMaxima<Stored>::pixels_equal(Cell cell, T value) const {
   const std::int64_t top = cell.row * cell_height_, left = cell.column * cell_width_;
   const std::int64_t height = std::min(cell_height_, H_ - top);
   const std::int64_t x = std::min(left, map_.readable_width() - kLanes<T>);
-  const std::uint64_t of_cell = lanes_between(0, std::min(cell_width_, W_ - left) - 1);
+  const std::uint64_t of_cell = left + 1 < W_ ? (1u << cell_width_) - 1 : 1;
+  const int shift = cell_width_ == 2;
+  const std::byte* row = reinterpret_cast<const std::byte*>(map_.row(top) + x);
   std::uint64_t found = 0;
-  for (std::int64_t r = 0; r < height; ++r) {
-    const auto bits =
-        lanes_where<Comparison::equal, T>(load(map_.row(top + r) + x), broadcast(value));
-    found |= ((bits >> (left - x)) & of_cell) << (r * cell_width_);
+  for (std::int64_t r = 0; r < height; ++r, row += map_.row_stride) {
+    const Vector<T> values = load(reinterpret_cast<const Stored*>(row));
+    const auto bits = lanes_where<Comparison::equal, T>(values, broadcast(value));
+    found |= ((bits >> (left - x)) & of_cell) << (r << shift);
   }
   return found;
 }
 
 template <class Stored>
 auto LocalMaxima<Stored>::pixel_of(Cell cell, int bit) const -> Peak<T> {
-  return pixel(cell.row * cell_height_ + bit / cell_width_,
-               cell.column * cell_width_ + bit % cell_width_);
+  const int shift = cell_width_ == 2;
+  return pixel(cell.row * cell_height_ + (bit >> shift), (cell.column << shift) + (bit & shift));
 }
 
 // Keeps peaks among the pixels that have a value, in row-major order, each if it lies no closer

@@ -55,7 +55,7 @@ class MapReader {
   }
 
  private:
-  static constexpr std::int64_t kJoints = 4;
+  static constexpr std::int64_t kJoints = 8;
 
   void copy(std::int64_t b, std::int64_t first, std::int64_t width) {
     const auto [B, J, H, W] = heatmaps_.shape;

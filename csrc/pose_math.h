@@ -58,14 +58,6 @@ D link_log_likelihood(D dx, D dy, const Link& link) {
   return -0.5 * ((kLog2Pi + link.log_variance) + difference * difference * link.precision);
 }
 
-// log sum exp of n vectors, lane by lane; of each lane, at least one value is finite.
-inline Vector<double> log_sum_exp(const Vector<double>* values, std::int64_t n) {
-  Vector<double> largest = values[0], sum{};
-  for (std::int64_t i = 1; i < n; ++i) largest = maximum<double>(largest, values[i]);
-  for (std::int64_t i = 0; i < n; ++i) sum += exponential(values[i] - largest);
-  return largest + logarithm(sum);
-}
-
 // Softmax of each row of values, and unless log_weight is null its logarithm:
 // (v_k - max v) / T - log sum exp((v - max v) / T). Row r has count[r] >= 1 values, none of them
 // NaN or +inf, from r * stride on, where stride is of whole vectors, and then -inf. When all values

@@ -16,7 +16,7 @@ inline namespace VL4POSE_CPU_CAPABILITY {
 class Prefetch {
  public:
   // For maps (B, J, H, W) that are read one after the other.
-  explicit Prefetch(const View<4>& heatmaps) : heatmaps_(heatmaps) {
+  explicit Prefetch(const View<4>& heatmaps) : heatmaps_(&heatmaps) {
     const auto [B, J, H, W] = heatmaps.shape;
     const std::int64_t row = std::abs(heatmaps.strides[2]);
     // Only of maps that lie in one piece of memory, or nearly.
@@ -29,12 +29,12 @@ class Prefetch {
 
   // Map (b, j) is read now.
   void start(std::int64_t b, std::int64_t j) {
-    const auto [B, J, H, W] = heatmaps_.shape;
+    const auto [B, J, H, W] = heatmaps_->shape;
     const bool is_last_joint = j + 1 == J;
     const std::int64_t next_b = is_last_joint ? b + 1 : b, next_j = is_last_joint ? 0 : j + 1;
     lines_left_ = next_b < B ? lines_of_map_ : 0;
-    next_ = heatmaps_.at(next_b, next_j, std::int64_t{0}, std::int64_t{0});
-    if (heatmaps_.strides[2] < 0) next_ += (H - 1) * heatmaps_.strides[2];
+    next_ = heatmaps_->at(next_b, next_j, std::int64_t{0}, std::int64_t{0});
+    if (heatmaps_->strides[2] < 0) next_ += (H - 1) * heatmaps_->strides[2];
   }
 
   // Asks for so many cache lines more.
@@ -44,14 +44,14 @@ class Prefetch {
     for (; n > 0; --n, next_ += kLine) __builtin_prefetch(next_);
   }
 
-  // Asks for what is left of the next map: of every line that is not there when it is read, memory's
-  // whole latency would be waited for.
+  // Asks for what is left of the next map: of every line that is not there when it is read,
+  // memory's whole latency would be waited for.
   void rest() { lines(lines_left_); }
 
  private:
   static constexpr std::int64_t kLine = 64;
 
-  const View<4>& heatmaps_;
+  const View<4>* heatmaps_;
   std::int64_t lines_of_map_ = 0, lines_left_ = 0;
   const std::byte* next_ = nullptr;
 };

@@ -42,11 +42,20 @@ struct ScoreOutputs {
   T* log_prob = nullptr;               // (B)
   std::uint8_t* status = nullptr;      // (B): bits of status.h
 
-  // Always inlined, for no function must be shared between files that are compiled for different CPUs.
-  [[gnu::always_inline]] bool wants_refined() const { return refined_keypoints || peak_index || changed || log_prob; }
-  [[gnu::always_inline]] bool wants_pose() const { return score || per_link || posterior || wants_refined(); }
-  [[gnu::always_inline]] bool wants_weights() const { return entropy || entropy_sum || wants_pose(); }
-  [[gnu::always_inline]] bool wants_peaks() const { return xy || values || count || status || wants_weights(); }
+  // Always inlined, for no function must be shared between files that are compiled for different
+  // CPUs.
+  [[gnu::always_inline]] bool wants_refined() const {
+    return refined_keypoints || peak_index || changed || log_prob;
+  }
+  [[gnu::always_inline]] bool wants_pose() const {
+    return score || per_link || posterior || wants_refined();
+  }
+  [[gnu::always_inline]] bool wants_weights() const {
+    return entropy || entropy_sum || wants_pose();
+  }
+  [[gnu::always_inline]] bool wants_peaks() const {
+    return xy || values || count || status || wants_weights();
+  }
   [[gnu::always_inline]] bool wants_maximum() const { return keypoints || confidence; }
 };
 

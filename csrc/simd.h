@@ -163,6 +163,12 @@ std::uint64_t lanes_where(Vector<T> a, Vector<T> b) {
   } else {
     return static_cast<unsigned>(_mm_movemask_pd(std::bit_cast<__m128d>(holds)));
   }
+#elif defined(__ARM_NEON)
+  if constexpr (sizeof(T) == 4) {
+    return vaddvq_u32(vandq_u32(std::bit_cast<uint32x4_t>(holds), uint32x4_t{1, 2, 4, 8}));
+  } else {
+    return vaddvq_u64(vandq_u64(std::bit_cast<uint64x2_t>(holds), uint64x2_t{1, 2}));
+  }
 #else
   std::uint64_t bits = 0;
   for (int i = 0; i < kLanes<T>; ++i) bits |= static_cast<std::uint64_t>(holds[i] & 1) << i;

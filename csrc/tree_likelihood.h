@@ -34,11 +34,16 @@ class TreeLikelihood {
   double released_sum(LinkTerms& terms);
 
  private:
+  double collect(LinkTerms& terms, bool keeps_conditionals);
+  void pass_down(LinkTerms& terms, std::int64_t j, double* belief);
+  Vector<double>* conditional(const LinkTerms& terms, std::int64_t l, std::int64_t a);
+
   TreeRecursion recursion_;
   std::int64_t K_;
-  Buffer<double> down_;            // (J, stride): what the rest of the tree says of a joint's peaks
-  Buffer<double> row_, outside_;   // (stride)
-  Buffer<Vector<double>> column_;  // (K)
+  Buffer<double> belief_;                // (J, stride): posteriors
+  Buffer<double> row_;                   // (stride)
+  Buffer<Vector<double>> column_;        // (K)
+  Buffer<Vector<double>> conditionals_;  // p(b | a), as LinkTerms keeps its columns
 };
 
 }  // namespace VL4POSE_CPU_CAPABILITY

@@ -13,12 +13,27 @@ double entropy(const PosePeaks& peaks, std::int64_t j) {
   return sum;
 }
 
+namespace {
+
+// Writes the softmax of n values and returns log sum exp of them.
+double softmax_of_row(const double* values, std::int64_t n, double* probability) {
+  double largest = values[0], sum = 0.0;
+  for (std::int64_t k = 1; k < n; ++k) largest = std::max(largest, values[k]);
+  for (std::int64_t k = 0; k < n; ++k) {
+    probability[k] = exponential(values[k] - largest);
+    sum += probability[k];
+  }
+  for (std::int64_t k = 0; k < n; ++k) probability[k] /= sum;
+  return largest + logarithm(sum);
+}
+
+}  // namespace
+
 TreeLikelihood::TreeLikelihood(const Tree& tree, std::int64_t K)
     : recursion_(tree, K),
       K_(K),
-      down_(tree.num_joints() * whole_vectors<double>(K)),
+      belief_(tree.num_joints() * whole_vectors<double>(K)),
       row_(whole_vectors<double>(K)),
-      outside_(whole_vectors<double>(K)),
       column_(K) {}
 
 double TreeLikelihood::expected(LinkTerms& terms, double* per_link) {
@@ -44,57 +59,79 @@ double TreeLikelihood::expected(LinkTerms& terms, double* per_link) {
   return total;
 }
 
-double TreeLikelihood::marginal(LinkTerms& terms) {
+double TreeLikelihood::marginal(LinkTerms& terms) { return collect(terms, false); }
+
+// The marginal. On the way, if that is wanted and there is room, keeps the conditional
+// probabilities of each child's peaks given its parent's.
+double TreeLikelihood::collect(LinkTerms& terms, bool keeps_conditionals) {
   const PosePeaks& peaks = terms.peaks();
-  const auto fold = [&](std::int64_t, std::int64_t, const Vector<double>* column, const double* up,
-                        std::int64_t n) {
-    for (std::int64_t b = 0; b < n; ++b) column_[b] = column[b] + up[b];
-    return log_sum_exp(column_.data(), n);
+  const Tree& tree = recursion_.tree;
+  const auto fold = [&](std::int64_t j, std::int64_t a, const Vector<double>* column,
+                        const double* up, std::int64_t n) {
+    Vector<double>* const term =
+        keeps_conditionals ? conditional(terms, tree.link[j], a) : column_.data();
+    Vector<double> largest = column[0] + up[0], sum{};
+    for (std::int64_t b = 1; b < n; ++b) largest = maximum<double>(largest, column[b] + up[b]);
+    for (std::int64_t b = 0; b < n; ++b) {
+      term[b] = exponential(column[b] + up[b] - largest);
+      sum += term[b];
+    }
+    for (std::int64_t b = 0; b < n && keeps_conditionals; ++b) term[b] /= sum;
+    return largest + logarithm(sum);
   };
   const double* up = recursion_.run(terms, peaks.log_weight.data(), fold);
-  const std::int64_t n = peaks.count[recursion_.tree.root];
-  for (std::int64_t k = 0; k < n; ++k) column_[k] = broadcast(up[k]);
-  return log_sum_exp(column_.data(), n)[0];
+  return softmax_of_row(up, peaks.count[tree.root], belief_.data() + tree.root * peaks.stride);
 }
 
 double TreeLikelihood::posterior(LinkTerms& terms, double* posterior) {
   const PosePeaks& peaks = terms.peaks();
-  const double marginal = this->marginal(terms);
   const Tree& tree = recursion_.tree;
-  const std::int64_t stride = peaks.stride;
+  if (terms.are_kept() && conditionals_.size() == 0) {
+    conditionals_ = Buffer<Vector<double>>(tree.num_links() * terms.vectors() * K_);
+  }
+  const double marginal = collect(terms, terms.are_kept());
+  // From the root to the leaves, p_j(b) = sum_a p_parent(a) p(b | a).
   for (auto joint = tree.leaves_first.rbegin(); joint != tree.leaves_first.rend(); ++joint) {
-    const std::int64_t j = *joint, parent = tree.parent[j], n = peaks.count[j];
-    double* down = down_.data() + j * stride;
-    if (parent < 0) {
-      std::fill_n(down, n, 0.0);
-    } else {
-      const std::int64_t num_outside = peaks.count[parent];
-      for (std::int64_t a = 0; a < num_outside; a += kLanes<double>) {
-        const std::int64_t slot = parent * stride + a;
-        Vector<double> sum = load(peaks.log_weight.data() + slot) + load(down_.data() + slot);
-        for (const std::int32_t sibling : tree.children[parent]) {
-          if (sibling != j) sum += load(recursion_.message(sibling) + a);
-        }
-        store(outside_.data() + a, sum);
-      }
-      for (std::int64_t b = 0; b < n; b += kLanes<double>) {
-        link_column(peaks, j * stride + b, parent, terms.link(tree.link[j]), column_.data());
-        for (std::int64_t a = 0; a < num_outside; ++a) column_[a] += outside_[a];
-        store(down + b, log_sum_exp(column_.data(), num_outside));
-      }
+    const std::int64_t j = *joint, n = peaks.count[j];
+    double* const belief = belief_.data() + j * peaks.stride;
+    if (tree.parent[j] >= 0) {
+      std::fill_n(belief, n, 0.0);
+      pass_down(terms, j, belief);
     }
-    // exp(marginal) is the sum of any joint's beliefs. Divided by that sum they sum to one, even
-    // where huge terms have left few digits.
-    const double* up = recursion_.up(j);
-    double largest = -kInfinity, sum = 0.0;
-    for (std::int64_t k = 0; k < n; ++k) largest = std::max(largest, up[k] + down[k]);
-    for (std::int64_t k = 0; k < n; k += kLanes<double>) {
-      store(row_.data() + k, exponential(load(up + k) + load(down + k) - largest));
-    }
-    for (std::int64_t k = 0; k < n; ++k) sum += row_[k];
-    for (std::int64_t k = 0; k < n; ++k) posterior[j * K_ + k] = row_[k] / sum;
+    std::copy_n(belief, n, posterior + j * K_);
   }
   return marginal;
+}
+
+void TreeLikelihood::pass_down(LinkTerms& terms, std::int64_t j, double* belief) {
+  const PosePeaks& peaks = terms.peaks();
+  const Tree& tree = recursion_.tree;
+  const std::int64_t parent = tree.parent[j], n = peaks.count[j], num_parents = peaks.count[parent];
+  const double* of_parent = belief_.data() + parent * peaks.stride;
+  for (std::int64_t a = 0; a < num_parents; a += kLanes<double>) {
+    const Vector<double>* conditional = this->conditional(terms, tree.link[j], a);
+    if (!terms.are_kept()) {
+      const Vector<double>* column = terms.column(tree.link[j], a);
+      const Vector<double> message = load(recursion_.message(j) + a);
+      for (std::int64_t b = 0; b < n; ++b) {
+        column_[b] = exponential(column[b] + recursion_.up(j)[b] - message);
+      }
+    }
+    const std::int64_t lanes = std::min<std::int64_t>(num_parents - a, kLanes<double>);
+    for (std::int64_t lane = 0; lane < lanes; ++lane) {
+      for (std::int64_t b = 0; b < n; ++b) belief[b] += of_parent[a + lane] * conditional[b][lane];
+    }
+  }
+  // Huge terms leave few digits of a message; what they give still sums to one.
+  double sum = 0.0;
+  for (std::int64_t b = 0; b < n; ++b) sum += belief[b];
+  for (std::int64_t b = 0; b < n; ++b) belief[b] /= sum;
+}
+
+Vector<double>* TreeLikelihood::conditional(const LinkTerms& terms, std::int64_t l,
+                                            std::int64_t a) {
+  if (!terms.are_kept()) return column_.data();
+  return conditionals_.data() + (l * terms.vectors() + a / kLanes<double>)*K_;
 }
 
 double TreeLikelihood::released_sum(LinkTerms& terms) {
