@@ -81,7 +81,7 @@ class LocalMaxima {
 
   const PeakOptions options_;
   Prefetch& prefetch_;
-  std::int64_t lines_of_row_;  // of cells
+  std::int64_t lines_of_row_, lines_of_candidate_, lines_of_maximum_;  // to ask for
   const std::int64_t H_, W_;
   const std::int64_t cell_height_, cell_width_;  // G; N = 1 down the columns
   const std::int64_t cell_rows_, cell_columns_;

@@ -10,11 +10,13 @@ namespace vl4pose {
 inline namespace VL4POSE_CPU_CAPABILITY {
 namespace {
 
-// Cache lines of the next map that each stage asks for, so that memory is busy in all of them:
-// found by measuring. Of the scan it is the share of a map's, in 1/256.
+// What each stage asks for of the next map, so that memory is busy in all of them: found by
+// measuring. In 1/256 of a map, the whole scan, after which much or little follows, each candidate
+// that is looked at, and the search for a single maximum; and in cache lines, each vector and each
+// word of cells.
 constexpr std::int64_t kShareOfScan = 60, kShareOfLoneScan = 192;
-constexpr std::int64_t kLinesOfCells = 1, kLinesOfWord = 5, kLinesOfCandidate = 6;
-constexpr std::int64_t kLinesOfMaximum = 32;
+constexpr std::int64_t kShareOfCandidate = 6, kShareOfMaximum = 32;
+constexpr std::int64_t kLinesOfVector = 1, kLinesOfWord = 5;
 
 std::int64_t divided_up(std::int64_t n, std::int64_t by) { return (n + by - 1) / by; }
 
@@ -54,16 +56,21 @@ LocalMaxima<Stored>::LocalMaxima(const PeakOptions& options, std::int64_t H, std
       tied_(kMaxTied * cell_height_ * cell_width_) {
   // What follows the scan of a map asks for the rest of the next one, unless little follows.
   const bool is_scan_all = !finds || options.num_peaks == 1;
-  lines_of_row_ =
-      divided_up(prefetch.lines_of_map() * (is_scan_all ? kShareOfLoneScan : kShareOfScan) / 256,
-                 H * divided_up(W, 4 * kLanes<T>));
+  const std::int64_t lines = prefetch.lines_of_map();
+  lines_of_row_ = divided_up(lines * (is_scan_all ? kShareOfLoneScan : kShareOfScan) / 256,
+                             H * divided_up(W, 4 * kLanes<T>));
+  lines_of_candidate_ = divided_up(lines * kShareOfCandidate, 256);
+  lines_of_maximum_ = divided_up(lines * kShareOfMaximum, 256);
 }
 
 template <class Stored>
 bool LocalMaxima<Stored>::scan(const Map<Stored>& map) {
   map_ = map;
-  const bool is_wide = map.readable_width() >= 4 * kLanes<T>;
-  is_wide ? scan_pieces<4>() : scan_pieces<2>();
+  // Pieces overlap where they do not fit: as little as may be, and then as few as may be.
+  const std::int64_t width = map.readable_width(), pair = 2 * kLanes<T>;
+  const bool are_wide =
+      width >= 2 * pair && 2 * divided_up(width, 2 * pair) <= divided_up(width, pair);
+  are_wide ? scan_pieces<4>() : scan_pieces<2>();
   largest_ = largest_lane<T>(highest_);
   lowest_of_cells_ = smallest_lane<T>(lowest_);
   // Of finite numbers, and of nothing else, the sum is finite, unless it overflows.
@@ -210,7 +217,7 @@ std::int64_t LocalMaxima<Stored>::find(Peak<T>* peaks) {
   }
   if (!(largest_ > threshold)) return 0;
   if (options_.num_peaks == 1) {
-    prefetch_.lines(kLinesOfMaximum);
+    prefetch_.lines(lines_of_maximum_);
     // The first maximum is a local maximum wherever it lies, and no other comes before it.
     peaks[0] = first_maximum();
     if (!in_border(peaks[0])) return 1;
@@ -244,10 +251,10 @@ std::int64_t LocalMaxima<Stored>::find_above(T bound, Peak<T>* peaks) {
         num_tied += std::popcount(bits);
       }
       num_next += num_tied == 1;
-      prefetch_.lines(kLinesOfCandidate);
+      prefetch_.lines(lines_of_candidate_);
     }
     for (std::int64_t i = 0; i < num_next && kept < options_.num_peaks; ++i) {
-      prefetch_.lines(kLinesOfCandidate);
+      prefetch_.lines(lines_of_candidate_);
       const Cell cell = cell_of(next[i]);
       const T of_cell = candidates_[next[i]];
       const std::uint64_t pixels = pixels_equal(cell, of_cell);
@@ -275,7 +282,7 @@ std::int64_t LocalMaxima<Stored>::list_candidates(T bound) {
     const auto bits = lanes_where<Comparison::greater_equal, T>(values, maxima) &
                       lanes_where<Comparison::greater, T>(values, broadcast(bound));
     masks[position / kLanes<T>] = static_cast<LaneMask>(bits);
-    prefetch_.lines(kLinesOfCells);
+    prefetch_.lines(kLinesOfVector);
   });
   const T* const values = cells_.row(0);
   T* const candidates = candidates_.data();

@@ -41,7 +41,12 @@ class Prefetch {
   void lines(std::int64_t n) {
     if (n > lines_left_) n = lines_left_;
     lines_left_ -= n;
-    for (; n > 0; --n, next_ += kLine) __builtin_prefetch(next_);
+    // In a register: the compiler does not know that a prefetch reads nothing of this object.
+    const std::byte* line = next_;
+    for (const std::byte* const end = line + n * kLine; line != end; line += kLine) {
+      __builtin_prefetch(line);
+    }
+    next_ = line;
   }
 
   // Asks for what is left of the next map: of every line that is not there when it is read,
