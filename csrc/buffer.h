@@ -17,10 +17,16 @@ class Buffer {
   static constexpr std::align_val_t kAlignment{64};
 
   Buffer() = default;
-  explicit Buffer(std::int64_t n, T value = T{})
-      : data_(static_cast<T*>(::operator new(static_cast<std::size_t>(n) * sizeof(T), kAlignment))),
-        size_(n) {
+  explicit Buffer(std::int64_t n, T value = T{}) : Buffer(uninitialized(n)) {
     for (std::int64_t i = 0; i < n; ++i) data_[i] = value;
+  }
+  // For values that are written before they are read.
+  static Buffer uninitialized(std::int64_t n) {
+    Buffer buffer;
+    const auto bytes = static_cast<std::size_t>(n) * sizeof(T);
+    buffer.data_ = static_cast<T*>(::operator new(bytes, kAlignment));
+    buffer.size_ = n;
+    return buffer;
   }
   Buffer(Buffer&& other) noexcept
       : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}

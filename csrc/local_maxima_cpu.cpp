@@ -51,8 +51,8 @@ LocalMaxima<Stored>::LocalMaxima(const PeakOptions& options, std::int64_t H, std
       do_cells_hold_windows_((options.min_distance + 1) / cell_height_ * cell_height_ >=
                              options.min_distance),
       masks_(cells_.size() / kLanes<T> + kMasksOfWord),
-      candidates_(cell_rows_ * cell_columns_ + kUsual + kBlock),
-      positions_(cell_rows_ * cell_columns_ + kUsual),
+      candidates_(Buffer<T>::uninitialized(cell_rows_ * cell_columns_ + kUsual + kBlock)),
+      positions_(Buffer<std::int64_t>::uninitialized(cell_rows_ * cell_columns_ + kUsual)),
       tied_(kMaxTied * cell_height_ * cell_width_) {
   // What follows the scan of a map asks for the rest of the next one, unless little follows.
   const bool is_scan_all = !finds || options.num_peaks == 1;
@@ -66,11 +66,7 @@ LocalMaxima<Stored>::LocalMaxima(const PeakOptions& options, std::int64_t H, std
 template <class Stored>
 bool LocalMaxima<Stored>::scan(const Map<Stored>& map) {
   map_ = map;
-  // Pieces overlap where they do not fit: as little as may be, and then as few as may be.
-  const std::int64_t width = map.readable_width(), pair = 2 * kLanes<T>;
-  const bool are_wide =
-      width >= 2 * pair && 2 * divided_up(width, 2 * pair) <= divided_up(width, pair);
-  are_wide ? scan_pieces<4>() : scan_pieces<2>();
+  map.readable_width() >= 4 * kLanes<T> ? scan_pieces<4>() : scan_pieces<2>();
   largest_ = largest_lane<T>(highest_);
   lowest_of_cells_ = smallest_lane<T>(lowest_);
   // Of finite numbers, and of nothing else, the sum is finite, unless it overflows.

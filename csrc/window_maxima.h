@@ -30,7 +30,9 @@ class WindowMaxima {
         stride_(whole_vectors<T>(columns + across_ / 2)),
         margin_(whole_vectors<T>((down_ / 2 + 1) * stride_ + across_)),
         values_(rows * stride_ + 2 * margin_ + kBlock, kLowest),
-        runs_(values_.size(), kLowest) {}
+        runs_((down_ > 1 && down_ != kRolling) || across_ > kMaxRuns
+                  ? Buffer<T>(values_.size(), kLowest)
+                  : Buffer<T>()) {}
 
   bool is_made() const { return rows_ > 0; }
 
@@ -48,7 +50,7 @@ class WindowMaxima {
   void for_each_vector(const Visit& visit) {
     // Maxima over runs of values, first down the columns, then along the rows, until a few runs
     // make a window, where they may overlap. Windows 3 high are left to the last step.
-    const bool is_rolling = down_ == 3;
+    const bool is_rolling = down_ == kRolling;
     const T* runs = values_.data();
     for (std::int64_t height = 1; !is_rolling && height < down_; runs = runs_.data()) {
       const std::int64_t higher = std::min(3 * height, down_);
@@ -94,6 +96,7 @@ class WindowMaxima {
 
  private:
   static constexpr int kMaxRuns = 7;
+  static constexpr std::int64_t kRolling = 3;  // the height of a window of three rows
 
   // Joins to each run the two that begin so many positions behind it.
   void slide(const T* from, std::int64_t second, std::int64_t third) {
