@@ -32,7 +32,9 @@ class Prefetch {
     const auto [B, J, H, W] = heatmaps_->shape;
     const bool is_last_joint = j + 1 == J;
     const std::int64_t next_b = is_last_joint ? b + 1 : b, next_j = is_last_joint ? 0 : j + 1;
-    lines_left_ = next_b < B ? lines_of_map_ : 0;
+    lines_left_ = 0;
+    if (next_b == B) return;
+    lines_left_ = lines_of_map_;
     next_ = heatmaps_->at(next_b, next_j, std::int64_t{0}, std::int64_t{0});
     if (heatmaps_->strides[2] < 0) next_ += (H - 1) * heatmaps_->strides[2];
   }

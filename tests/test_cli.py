@@ -1067,6 +1067,15 @@ def test_doctor_names_what_there_is():
     page = invoke(["doctor"]).stdout
     for words in (vl4pose.__version__, np.__version__, torch.__version__, "compiler", "CUDA"):
         assert words in page
+    assert re.search(rf"kernels used +{vl4pose.get_cpu_capability()}, of baseline", page)
+
+
+def test_doctor_shows_a_wrong_cpu_capability():
+    variable = {"VL4POSE_CPU_CAPABILITY": "avx3"}
+    done = run_process([*MAIN, "doctor"], env={**os.environ, **variable})
+    assert done.returncode == 0, done.stderr
+    assert "must be one of" in done.stdout
+    assert "avx3" in done.stdout
 
 
 # --- real processes ---------------------------------------------------------------------------

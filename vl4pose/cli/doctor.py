@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-from vl4pose import __version__, _core
+from vl4pose import __version__, _core, cpu_capabilities, get_cpu_capability
 
 __all__ = ["doctor"]
 
@@ -73,6 +73,10 @@ def _core_features() -> Iterator[tuple[str, str]]:
         if name == "cuda" and value is None:
             value = "none: this build has CPU kernels only"
         yield name, str(value)
+    try:
+        yield "kernels used", f"{get_cpu_capability()}, of {', '.join(cpu_capabilities())}"
+    except ValueError as error:  # of the environment variable
+        yield "kernels used", str(error)
 
 
 def _machine() -> Iterator[tuple[str, str]]:
