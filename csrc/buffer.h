@@ -14,28 +14,30 @@ inline namespace VL4POSE_CPU_CAPABILITY {
 template <class T>
 class Buffer {
  public:
-  static constexpr std::align_val_t kAlignment{64};
-
   Buffer() = default;
   explicit Buffer(std::int64_t n, T value = T{}) : Buffer(uninitialized(n)) {
     for (std::int64_t i = 0; i < n; ++i) data_[i] = value;
   }
   // For values that are written before they are read.
   static Buffer uninitialized(std::int64_t n) {
+    // Aligned by hand: an aligned operator new takes several times as long, and for one image this
+    // is some of what a call costs.
+    constexpr std::size_t kLine = 64;
     Buffer buffer;
-    const auto bytes = static_cast<std::size_t>(n) * sizeof(T);
-    buffer.data_ = static_cast<T*>(::operator new(bytes, kAlignment));
+    buffer.memory_ = ::operator new(static_cast<std::size_t>(n) * sizeof(T) + kLine);
+    const auto address = reinterpret_cast<std::uintptr_t>(buffer.memory_);
+    buffer.data_ = reinterpret_cast<T*>((address + kLine - 1) / kLine * kLine);
     buffer.size_ = n;
     return buffer;
   }
-  Buffer(Buffer&& other) noexcept
-      : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+  Buffer(Buffer&& other) noexcept { *this = std::move(other); }
   Buffer& operator=(Buffer&& other) noexcept {
+    std::swap(memory_, other.memory_);
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);
     return *this;
   }
-  ~Buffer() { ::operator delete(data_, kAlignment); }
+  ~Buffer() { ::operator delete(memory_); }
 
   std::int64_t size() const { return size_; }
   T* data() { return data_; }
@@ -44,6 +46,7 @@ class Buffer {
   const T& operator[](std::int64_t i) const { return data_[i]; }
 
  private:
+  void* memory_ = nullptr;
   T* data_ = nullptr;
   std::int64_t size_ = 0;
 };

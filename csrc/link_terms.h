@@ -19,7 +19,8 @@ class LinkTerms {
         K_(K),
         vectors_(whole_vectors<double>(K) / kLanes<double>),
         is_kept_(tree.num_links() * vectors_ * K <= kMaxKept),
-        columns_(is_kept_ ? tree.num_links() * vectors_ * K : K) {}
+        columns_(Buffer<Vector<double>>::uninitialized(is_kept_ ? tree.num_links() * vectors_ * K
+                                                                : K)) {}
 
   // Takes the next image, whose peaks and links (L) stay where they are.
   void set(const PosePeaks& peaks, const Link* links) {

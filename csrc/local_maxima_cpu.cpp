@@ -53,7 +53,7 @@ LocalMaxima<Stored>::LocalMaxima(const PeakOptions& options, std::int64_t H, std
       masks_(cells_.size() / kLanes<T> + kMasksOfWord),
       candidates_(Buffer<T>::uninitialized(cell_rows_ * cell_columns_ + kUsual + kBlock)),
       positions_(Buffer<std::int64_t>::uninitialized(cell_rows_ * cell_columns_ + kUsual)),
-      tied_(kMaxTied * cell_height_ * cell_width_) {
+      tied_(Buffer<Peak<T>>::uninitialized(kMaxTied * cell_height_ * cell_width_)) {
   // What follows the scan of a map asks for the rest of the next one, unless little follows.
   const bool is_scan_all = !finds || options.num_peaks == 1;
   const std::int64_t lines = prefetch.lines_of_map();

@@ -38,11 +38,13 @@ class ImagePass {
         per_link_(L_),
         posterior_(outputs.posterior ? J_ * K_ : 0),
         pick_(J_) {
-    if (inputs.tree) {
-      terms_.emplace(*inputs.tree, K_);
+    if (!outputs.wants_pose()) return;
+    const bool scores_best_pose = outputs.score && options.method == Method::max;
+    terms_.emplace(*inputs.tree, K_);
+    if (outputs.score || outputs.per_link || outputs.posterior) {
       likelihood_.emplace(*inputs.tree, K_);
-      refine_.emplace(*inputs.tree, K_);
     }
+    if (outputs.wants_refined() || scores_best_pose) refine_.emplace(*inputs.tree, K_);
   }
 
   void operator()(std::int64_t b) {
@@ -222,7 +224,7 @@ class ImagePass {
   LocalMaxima<Stored> local_maxima_;
   Buffer<Peak<T>> found_;  // (K): of one map
   PosePeaks peaks_;
-  std::optional<LinkTerms> terms_;  // these three where there is a tree
+  std::optional<LinkTerms> terms_;  // these three where they are asked for
   std::optional<TreeLikelihood> likelihood_;
   std::optional<Refine> refine_;
   Buffer<Link> links_;

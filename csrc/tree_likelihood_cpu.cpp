@@ -87,7 +87,7 @@ double TreeLikelihood::posterior(LinkTerms& terms, double* posterior) {
   const PosePeaks& peaks = terms.peaks();
   const Tree& tree = recursion_.tree;
   if (terms.are_kept() && conditionals_.size() == 0) {
-    conditionals_ = Buffer<Vector<double>>(tree.num_links() * terms.vectors() * K_);
+    conditionals_ = Buffer<Vector<double>>::uninitialized(tree.num_links() * terms.vectors() * K_);
   }
   const double marginal = collect(terms, terms.are_kept());
   // From the root to the leaves, p_j(b) = sum_a p_parent(a) p(b | a).
