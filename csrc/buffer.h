@@ -20,8 +20,7 @@ class Buffer {
   }
   // For values that are written before they are read.
   static Buffer uninitialized(std::int64_t n) {
-    // Aligned by hand: an aligned operator new takes several times as long, and for one image this
-    // is some of what a call costs.
+    // Aligned by hand: an aligned operator new takes longer, which shows in a call for one image.
     constexpr std::size_t kLine = 64;
     Buffer buffer;
     buffer.memory_ = ::operator new(static_cast<std::size_t>(n) * sizeof(T) + kLine);

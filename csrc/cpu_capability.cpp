@@ -3,7 +3,6 @@
 #include <atomic>
 #include <cstdlib>
 #include <stdexcept>
-#include <type_traits>
 
 #include "kernels.h"
 

@@ -56,8 +56,15 @@ class LinkTerms {
   }
 
   void compute(std::int64_t l, std::int64_t a, Vector<double>* column) const {
-    const std::int64_t child = tree_.child[l], parent = tree_.parent[child];
-    link_column(*peaks_, parent * peaks_->stride + a, child, links_[l], column);
+    const PosePeaks& peaks = *peaks_;
+    const std::int64_t child = tree_.child[l], parent = tree_.parent[child] * peaks.stride;
+    const Vector<double> x = load(peaks.x.data() + parent + a);
+    const Vector<double> y = load(peaks.y.data() + parent + a);
+    const double* xs = peaks.x.data() + child * peaks.stride;
+    const double* ys = peaks.y.data() + child * peaks.stride;
+    for (std::int64_t b = 0; b < peaks.count[child]; ++b) {
+      column[b] = link_log_likelihood<Vector<double>>(xs[b] - x, ys[b] - y, links_[l]);
+    }
   }
 
   const Tree& tree_;

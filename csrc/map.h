@@ -95,7 +95,7 @@ class MapReader {
     }
   }
 
-  // Four pixels of four joints that lie side by side: so many at once take a third of the time.
+  // Four pixels of four joints that lie side by side, with vectors.
   static void transpose(const std::byte* pixels, std::int64_t step, Stored* target,
                         std::int64_t map_size) {
     using Four = typename VectorOf<Stored, 4 * sizeof(Stored)>::type;

@@ -29,17 +29,5 @@ struct PosePeaks {
   Buffer<double> weight, log_weight;  // p and log p
 };
 
-// column[k] = log-density of `link` between the peaks in a vector of slots from `slot` and peak k
-// of joint j.
-inline void link_column(const PosePeaks& peaks, std::int64_t slot, std::int64_t j, const Link& link,
-                        Vector<double>* column) {
-  const Vector<double> x = load(peaks.x.data() + slot), y = load(peaks.y.data() + slot);
-  const double* xs = peaks.x.data() + j * peaks.stride;
-  const double* ys = peaks.y.data() + j * peaks.stride;
-  for (std::int64_t k = 0; k < peaks.count[j]; ++k) {
-    column[k] = link_log_likelihood<Vector<double>>(xs[k] - x, ys[k] - y, link);
-  }
-}
-
 }  // namespace VL4POSE_CPU_CAPABILITY
 }  // namespace vl4pose

@@ -13,22 +13,6 @@ double entropy(const PosePeaks& peaks, std::int64_t j) {
   return sum;
 }
 
-namespace {
-
-// Writes the softmax of n values and returns log sum exp of them.
-double softmax_of_row(const double* values, std::int64_t n, double* probability) {
-  double largest = values[0], sum = 0.0;
-  for (std::int64_t k = 1; k < n; ++k) largest = std::max(largest, values[k]);
-  for (std::int64_t k = 0; k < n; ++k) {
-    probability[k] = exponential(values[k] - largest);
-    sum += probability[k];
-  }
-  for (std::int64_t k = 0; k < n; ++k) probability[k] /= sum;
-  return largest + logarithm(sum);
-}
-
-}  // namespace
-
 TreeLikelihood::TreeLikelihood(const Tree& tree, std::int64_t K)
     : recursion_(tree, K),
       K_(K),
@@ -80,7 +64,11 @@ double TreeLikelihood::collect(LinkTerms& terms, bool keeps_conditionals) {
     return largest + logarithm(sum);
   };
   const double* up = recursion_.run(terms, peaks.log_weight.data(), fold);
-  return softmax_of_row(up, peaks.count[tree.root], belief_.data() + tree.root * peaks.stride);
+  const std::int64_t n = peaks.count[tree.root], root = tree.root * peaks.stride;
+  softmax(up, &peaks.count[tree.root], 1, peaks.stride, 1.0, belief_.data() + root, row_.data());
+  // Of the largest, the logarithm of the share is 0 - log sum exp(up - largest).
+  const std::int32_t largest = first_largest(up, n);
+  return up[largest] - row_[largest];
 }
 
 double TreeLikelihood::posterior(LinkTerms& terms, double* posterior) {
