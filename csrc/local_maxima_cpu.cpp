@@ -3,6 +3,7 @@
 #include <bit>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 
 #include "local_maxima.h"
 
@@ -10,13 +11,17 @@ namespace vl4pose {
 inline namespace VL4POSE_CPU_CAPABILITY {
 namespace {
 
-// What each stage asks for of the next map, so that memory is busy in all of them: found by
-// measuring. In 1/256 of a map, the whole scan, after which much or little follows, each candidate
-// that is looked at, and the search for a single maximum; and in cache lines, each vector and each
-// word of cells.
-constexpr std::int64_t kShareOfScan = 60, kShareOfLoneScan = 192;
-constexpr std::int64_t kShareOfCandidate = 6, kShareOfMaximum = 32;
-constexpr std::int64_t kLinesOfVector = 1, kLinesOfWord = 5;
+// How many cache lines of the next map each stage asks for, so that memory is busy in all of them:
+// found by measuring, and no more than memory delivers in that time. One for every two that are
+// scanned; for each vector of keys, each word of masks and each vector of cells; and in 1/256 of a
+// map, for each candidate that is looked at.
+constexpr int kScannedBytes = 128;
+template <class Stored>
+constexpr int kLinesOfKeys = std::max<int>(kVectorBytes * sizeof(Stored) / 128, 1);
+template <class Stored>
+constexpr int kLinesOfWord = std::max<int>(3 * sizeof(Stored) / 4, 1);
+constexpr int kLinesOfCells = kVectorBytes / 16;
+constexpr std::int64_t kShareOfCandidate = 9;
 
 std::int64_t divided_up(std::int64_t n, std::int64_t by) { return (n + by - 1) / by; }
 
@@ -46,153 +51,170 @@ LocalMaxima<Stored>::LocalMaxima(const PeakOptions& options, std::int64_t H, std
       cell_width_(std::min<std::int64_t>(cell_height_, 2)),
       cell_rows_(divided_up(H, cell_height_)),
       cell_columns_(divided_up(W, cell_width_)),
-      cells_(cell_rows_, cell_columns_, (options.min_distance + 1) / cell_height_ - 1,
-             (options.min_distance + 1) / cell_width_ - 1),
       do_cells_hold_windows_((options.min_distance + 1) / cell_height_ * cell_height_ >=
                              options.min_distance),
-      masks_(cells_.size() / kLanes<T> + kMasksOfWord),
-      candidates_(Buffer<T>::uninitialized(cell_rows_ * cell_columns_ + kUsual + kBlock)),
-      positions_(Buffer<std::int64_t>::uninitialized(cell_rows_ * cell_columns_ + kUsual)),
-      tied_(Buffer<Peak<T>>::uninitialized(kMaxTied * cell_height_ * cell_width_)) {
-  // What follows the scan of a map asks for the rest of the next one, unless little follows.
-  const bool is_scan_all = !finds || options.num_peaks == 1;
+      lists_candidates_(finds && (options.num_peaks > 1 || options.exclude_border > 0)),
+      cell_stride_bits_(
+          std::bit_width(static_cast<std::uint64_t>(whole_vectors<Key>(cell_columns_) - 1))),
+      cell_stride_(std::int64_t{1} << cell_stride_bits_),
+      cells_(cell_rows_ * cell_stride_ + kBlock, kLowest<V>) {
   const std::int64_t lines = prefetch.lines_of_map();
-  lines_of_row_ = divided_up(lines * (is_scan_all ? kShareOfLoneScan : kShareOfScan) / 256,
-                             H * divided_up(W, 4 * kLanes<T>));
+  if (lists_candidates_) {
+    const std::int64_t most = cell_rows_ * cell_columns_ + kUsual;
+    keys_ =
+        WindowMaxima<Key>(cell_rows_, cell_columns_, (options.min_distance + 1) / cell_height_ - 1,
+                          (options.min_distance + 1) / cell_width_ - 1);
+    masks_ = Buffer<LaneMask>(whole_blocks(cells_.size()) / kLanes<Key>);
+    candidates_ = Buffer<V>::uninitialized(most + kBlock);
+    positions_ = Buffer<std::int64_t>::uninitialized(most);
+    tied_ = Buffer<Peak<T>>::uninitialized(kMaxTied * cell_height_ * cell_width_);
+  }
   lines_of_candidate_ = divided_up(lines * kShareOfCandidate, 256);
-  lines_of_maximum_ = divided_up(lines * kShareOfMaximum, 256);
 }
 
 template <class Stored>
 bool LocalMaxima<Stored>::scan(const Map<Stored>& map) {
   map_ = map;
-  map.readable_width() >= 4 * kLanes<T> ? scan_pieces<4>() : scan_pieces<2>();
-  largest_ = largest_lane<T>(highest_);
-  lowest_of_cells_ = smallest_lane<T>(lowest_);
-  // Of finite numbers, and of nothing else, the sum is finite, unless it overflows.
-  const Vector<T> rest = total_ - total_;
-  return lanes_where<Comparison::equal, T>(rest, rest) == lanes_between(0, kLanes<T> - 1) ||
-         is_finite();
+  const Finite finite = lists_candidates_
+                            ? (cell_width_ == 1 ? scan_cells<1, false>() : scan_cells<2, false>())
+                            : (cell_width_ == 1 ? scan_cells<1, true>() : scan_cells<2, true>());
+  return finite == Finite::yes || (finite == Finite::unknown && is_finite());
 }
 
-// Scans so many vectors of a row at a time, which memory likes better than as many rows.
 template <class Stored>
-template <int kVectors>
-void LocalMaxima<Stored>::scan_pieces() {
-  using Piece = std::array<Vector<T>, kVectors>;
+template <int kCellWidth, bool kLone>
+Finite LocalMaxima<Stored>::scan_cells() {
   // Copies, which the compiler knows not to change with what is stored.
   const std::int64_t width = map_.readable_width(), row_stride = map_.row_stride;
-  const std::int64_t cell_width = cell_width_;
-  Vector<T> total{}, highest = broadcast(-kInfinity), lowest = broadcast(kInfinity);
-  const std::int64_t lines_of_row = lines_of_row_;
+  Prefetch ahead = prefetch_;
+  constexpr bool lists_candidates = !kLone;
+  FiniteCheck<Stored> check;
+  Vector<V> highest = broadcast(kLowest<V>), lowest = broadcast(kHighest<V>);
   for (std::int64_t i = 0; i < cell_rows_; ++i) {
     const std::int64_t height = std::min(cell_height_, H_ - i * cell_height_);
-    const std::byte* top = map_.data + i * cell_height_ * row_stride;
-    T* cells = cells_.row(i);
-    // The maxima down the columns of a piece.
-    const auto take = [&](std::int64_t x) {
+    const std::byte* const top = map_.data + i * cell_height_ * row_stride;
+    V* const cells = cells_.data() + i * cell_stride_;
+    Key* const keys = lists_candidates ? keys_.row(i) : nullptr;
+    // The maxima down the columns of so many vectors at x, which memory likes better than as many
+    // rows.
+    const auto take = [&]<int kVectors>(std::int64_t x) {
       const std::byte* row = top + x * static_cast<std::int64_t>(sizeof(Stored));
-      Piece largest;
-      Vector<T> sum{};
-      prefetch_.lines(lines_of_row);
-      for (int v = 0; v < kVectors; ++v) {
-        largest[v] = loaded_once(load(reinterpret_cast<const Stored*>(row) + v * kLanes<T>));
-        sum += largest[v];
-      }
+      std::array<Vector<V>, kVectors> largest;
+      FiniteCheck<Stored> of_piece;
+      const auto read_vector = [&](int v) {
+        if (v % (kScannedBytes / kVectorBytes) == 0) ahead.template some_lines<1>();
+        const Vector<V> values =
+            loaded_once(load_ordered(reinterpret_cast<const Stored*>(row) + v * kLanes<V>));
+        of_piece.take(values);
+        return values;
+      };
+      for (int v = 0; v < kVectors; ++v) largest[v] = read_vector(v);
       for (std::int64_t r = 1; r < height; ++r) {
         row += row_stride;
-        prefetch_.lines(lines_of_row);
-        for (int v = 0; v < kVectors; ++v) {
-          const Vector<T> values =
-              loaded_once(load(reinterpret_cast<const Stored*>(row) + v * kLanes<T>));
-          largest[v] = maximum<T>(largest[v], values);
-          sum += values;
-        }
+        for (int v = 0; v < kVectors; ++v) largest[v] = maximum<V>(largest[v], read_vector(v));
       }
-      total += sum;
+      check.take(of_piece);
       return largest;
     };
-    const auto put = [&](T* cell, Vector<T> maxima) {
-      store(cell, maxima);
-      highest = maximum<T>(highest, maxima);
-      lowest = minimum<T>(lowest, maxima);
+    const auto compare = [&](Vector<V> maxima) {
+      highest = maximum<V>(highest, maxima);
+      lowest = minimum<V>(lowest, maxima);
     };
-    if (cell_width == 1) {
-      for_each_piece(width, kVectors * kLanes<T>, [&](std::int64_t x) {
-        const Piece maxima = take(x);
-        for (int v = 0; v < kVectors; ++v) put(cells + x + v * kLanes<T>, maxima[v]);
-      });
-    } else {
-      for_each_piece(width & ~1, kVectors * kLanes<T>, [&](std::int64_t x) {
-        const Piece maxima = take(x);
+    const auto put = [&]<std::size_t n, class Maxima>(std::int64_t cell,
+                                                      const std::array<Maxima, n>& maxima) {
+      constexpr int lanes = sizeof(Maxima) / sizeof(V);
+      for (std::size_t v = 0; v < n; ++v) store(cells + cell + v * lanes, maxima[v]);
+      if (lists_candidates) store_keys<V, sizeof(Maxima), n>(keys + cell, maxima);
+    };
+    const auto scan_piece = [&]<int kVectors>(std::int64_t x) {
+      const auto largest = take.template operator()<kVectors>(x);
+      if constexpr (kCellWidth == 1) {
+        for (const Vector<V>& maxima : largest) compare(maxima);
+        put(x, largest);
+      } else if constexpr (kVectors == 1) {
+        const Vector<V> pairs = maxima_of_pairs<V>(largest[0], largest[0]);
+        compare(pairs);
+        put(x / 2, std::array{first_half<V>(pairs)});
+      } else {
+        std::array<Vector<V>, kVectors / 2> pairs;
         for (int v = 0; v < kVectors; v += 2) {
-          put(cells + x / 2 + v / 2 * kLanes<T>, maxima_of_pairs<T>(maxima[v], maxima[v + 1]));
+          pairs[v / 2] = maxima_of_pairs<V>(largest[v], largest[v + 1]);
+          compare(pairs[v / 2]);
         }
-      });
-      if (width % 2) {  // the last column makes cells of its own
-        const Map<Stored>& map = map_;
-        T largest = -kInfinity, sum = 0;
-        for (std::int64_t y = i * cell_height_; y < i * cell_height_ + height; ++y) {
-          largest = larger(largest, map(y, width - 1));
-          sum += map(y, width - 1);
-        }
-        cells[width / 2] = largest;
-        total += broadcast(sum);
-        highest = maximum<T>(highest, broadcast(largest));
-        lowest = minimum<T>(lowest, broadcast(largest));
+        put(x / 2, pairs);
       }
+    };
+    // As few vectors as hold the row; the last one ends with it.
+    const std::int64_t end = width / kCellWidth * kCellWidth;
+    std::int64_t x = 0;
+    for (; x + 4 * kLanes<V> <= end; x += 4 * kLanes<V>) scan_piece.template operator()<4>(x);
+    for (; x + 2 * kLanes<V> <= end; x += 2 * kLanes<V>) scan_piece.template operator()<2>(x);
+    for (; x < end; x += kLanes<V>) {
+      scan_piece.template operator()<1>(std::min(x, end - kLanes<V>));
+    }
+    if (end < width) {  // the last column makes cells of its own
+      const auto maxima = take.template operator()<1>(width - kLanes<V>)[0];
+      compare(maxima);
+      cells[end / 2] = maxima[kLanes<V> - 1];
+      if (lists_candidates) keys[end / 2] = key_of(cells[end / 2]);
     }
     if (width > W_) {  // what stands for pixels behind the row's last
-      store(cells + cell_columns_, broadcast(-kInfinity));
-      store(cells + cell_columns_ + kLanes<T>, broadcast(-kInfinity));
+      for (std::int64_t c = cell_columns_; c < divided_up(width, kCellWidth); ++c) {
+        cells[c] = kLowest<V>;
+        if (lists_candidates) keys[c] = kLowest<Key>;
+      }
     }
   }
-  total_ = total;
-  highest_ = highest;
-  lowest_ = lowest;
+  largest_ = largest_lane<V>(highest);
+  lowest_of_cells_ = smallest_lane<V>(lowest);
+  prefetch_ = ahead;
+  return check.result(largest_);
 }
 
 template <class Stored>
 bool LocalMaxima<Stored>::is_finite() const {
   std::uint64_t not_less = 0;
   for (std::int64_t y = 0; y < H_ && !not_less; ++y) {
-    for_each_piece(map_.readable_width(), kLanes<T>, [&](std::int64_t x) {
-      const Vector<T> values = load(map_.row(y) + x);
-      not_less |= ~lanes_where<Comparison::less, T>(values, broadcast(kInfinity));
+    for_each_piece(map_.readable_width(), kLanes<V>, [&](std::int64_t x) {
+      const Vector<V> values = load_ordered(map_.row(y) + x);
+      not_less |= ~lanes_where<Comparison::less, V>(values, broadcast(kHighest<V>));
     });
-    not_less &= lanes_between(0, kLanes<T> - 1);
+    not_less &= lanes_between(0, kLanes<V> - 1);
   }
   return !not_less;
 }
 
 template <class Stored>
-auto LocalMaxima<Stored>::smallest() const -> T {
-  Vector<T> smallest = broadcast(kInfinity);
+auto LocalMaxima<Stored>::smallest() const -> V {
+  Vector<V> smallest = broadcast(kHighest<V>);
   for (std::int64_t y = 0; y < H_; ++y) {
-    for_each_piece(map_.readable_width(), kLanes<T>,
-                   [&](std::int64_t x) { smallest = minimum<T>(smallest, load(map_.row(y) + x)); });
+    for_each_piece(map_.readable_width(), kLanes<V>, [&](std::int64_t x) {
+      smallest = minimum<V>(smallest, load_ordered(map_.row(y) + x));
+    });
   }
-  return smallest_lane<T>(smallest);
+  return smallest_lane<V>(smallest);
 }
 
 template <class Stored>
 auto LocalMaxima<Stored>::first_maximum() const -> Peak<T> {
-  const Vector<T> largest = broadcast(largest_);
+  const Vector<V> largest = broadcast(largest_);
   // From the end to the beginning, so that the first is found last: a branch to stop at it could
   // not be predicted.
   std::int64_t cell_row = 0, found = 0;
   for (std::int64_t i = cell_rows_ - 1; i >= 0; --i) {
     std::uint64_t any = 0;
-    for (std::int64_t c = 0; c < cell_columns_; c += kLanes<T>) {
-      any |= lanes_where<Comparison::equal, T>(load(cells_.row(i) + c), largest);
+    for (std::int64_t c = 0; c < cell_columns_; c += kLanes<V>) {
+      const V* const cells = cells_.data() + i * cell_stride_ + c;
+      any |= lanes_where<Comparison::equal, V>(load(cells), largest);
+      prefetch_.lines(kLinesOfCells);
     }
     cell_row = any ? i : cell_row;
   }
   const std::int64_t top = cell_row * cell_height_, width = map_.readable_width();
   for (std::int64_t y = std::min(top + cell_height_, H_) - 1; y >= top; --y) {
-    for (std::int64_t end = width; end > 0; end -= kLanes<T>) {
-      const std::int64_t x = std::max(end - kLanes<T>, std::int64_t{0});
-      const auto bits = lanes_where<Comparison::equal, T>(load(map_.row(y) + x), largest);
+    for (std::int64_t end = width; end > 0; end -= kLanes<V>) {
+      const std::int64_t x = std::max(end - kLanes<V>, std::int64_t{0});
+      const auto bits = lanes_where<Comparison::equal, V>(load_ordered(map_.row(y) + x), largest);
       found = bits ? y * width + x + std::countr_zero(bits) : found;
     }
   }
@@ -207,58 +229,45 @@ std::int64_t LocalMaxima<Stored>::find(Peak<T>* peaks) {
   if (lowest_of_cells_ == largest_ && (H_ * W_ > 1 || !has_absolute) && smallest() == largest_) {
     return 0;
   }
-  T threshold = has_absolute ? static_cast<T>(*options_.threshold_abs) : -kInfinity;
+  const T largest = value_of<Stored>(largest_);
+  T threshold =
+      has_absolute ? static_cast<T>(*options_.threshold_abs) : -std::numeric_limits<T>::infinity();
   if (options_.threshold_rel) {
-    threshold = larger(static_cast<T>(*options_.threshold_rel) * largest_, threshold);
+    threshold = larger(static_cast<T>(*options_.threshold_rel) * largest, threshold);
   }
-  if (!(largest_ > threshold)) return 0;
+  if (!(largest > threshold)) return 0;
   if (options_.num_peaks == 1) {
-    prefetch_.lines(lines_of_maximum_);
     // The first maximum is a local maximum wherever it lies, and no other comes before it.
     peaks[0] = first_maximum();
     if (!in_border(peaks[0])) return 1;
   }
-  if (has_absolute || threshold >= lowest_of_cells_) return find_above(threshold, peaks);
+  const V bound = at_or_below<Stored>(threshold);
+  if (has_absolute || bound >= lowest_of_cells_) return find_above(bound, peaks);
   const std::int64_t count = find_above(lowest_of_cells_, peaks);
   if (count == options_.num_peaks) return count;
-  const T smallest = this->smallest();
-  return smallest == lowest_of_cells_ ? count : find_above(larger(threshold, smallest), peaks);
+  const V smallest = this->smallest();
+  return smallest == lowest_of_cells_ ? count : find_above(larger(bound, smallest), peaks);
 }
 
 // Finds the peaks that are above a bound.
 template <class Stored>
-std::int64_t LocalMaxima<Stored>::find_above(T bound, Peak<T>* peaks) {
+std::int64_t LocalMaxima<Stored>::find_above(V bound, Peak<T>* peaks) {
   const std::int64_t n = list_candidates(bound);
-  std::int64_t kept = 0;
-  T value = kInfinity;
-  while (kept < options_.num_peaks && value > -kInfinity) {
-    // First the order, in which each step waits for the one before, then the pixels of several
-    // candidates, which do not.
-    std::array<std::int64_t, kMaxTied> next;
-    std::int64_t num_next = 0, num_tied = 0;
-    const std::int64_t wanted = std::min(options_.num_peaks - kept, kMaxTied);
-    while (num_next < wanted && num_tied <= 1) {
-      value = highest_below(candidates_.data(), n, value);
-      if (value == -kInfinity) break;
-      num_tied = 0;
-      for (std::int64_t i = 0; i < n; i += kBlock) {
-        const auto bits = where_equal(candidates_.data() + i, value);
-        if (bits) next[num_next] = i + std::countr_zero(bits);
-        num_tied += std::popcount(bits);
-      }
-      num_next += num_tied == 1;
-      prefetch_.lines(lines_of_candidate_);
-    }
+  // First the order of several candidates, then the pixels of them all, which wait for no other.
+  std::array<std::int64_t, kMaxNext> next;
+  std::int64_t num_next = rank_candidates(n, next.data()), num_tied = 0, kept = 0;
+  V value = num_next > 0 ? candidates_[next[num_next - 1]] : kHighest<V>;
+  for (;;) {
     for (std::int64_t i = 0; i < num_next && kept < options_.num_peaks; ++i) {
       prefetch_.lines(lines_of_candidate_);
       const Cell cell = cell_of(next[i]);
-      const T of_cell = candidates_[next[i]];
+      const V of_cell = candidates_[next[i]];
       const std::uint64_t pixels = pixels_equal(cell, of_cell);
       if (std::has_single_bit(pixels)) {
         peaks[kept] = pixel_of(cell, std::countr_zero(pixels));
         const bool is_highest =
-            (do_cells_hold_windows_ && cells_.is_bounded_around(cell.row, cell.column, of_cell)) ||
-            is_window_maximum(peaks[kept]);
+            (do_cells_hold_windows_ && keys_.is_alone_around(cell.row, cell.column)) ||
+            is_window_maximum(peaks[kept], of_cell);
         kept += static_cast<int>(is_highest) & static_cast<int>(!in_border(peaks[kept]));
       } else {
         kept = keep_tied(of_cell, n, peaks, kept);
@@ -266,68 +275,144 @@ std::int64_t LocalMaxima<Stored>::find_above(T bound, Peak<T>* peaks) {
     }
     if (num_tied > kMaxTied) return find_among_pixels(bound, peaks);
     if (num_tied > 1) kept = keep_tied(value, n, peaks, kept);
+    if (kept == options_.num_peaks || value == kLowest<V>) return kept;
+    // One after the other, up to those that are tied.
+    const std::int64_t wanted = std::min(options_.num_peaks - kept, kMaxNext);
+    for (num_next = num_tied = 0; num_next < wanted && num_tied <= 1;) {
+      value = highest_below(candidates_.data(), n, value);
+      if (value == kLowest<V>) break;
+      num_tied = 0;
+      for (std::int64_t i = 0; i < n; i += kBlock) {
+        const auto bits = where<Comparison::equal>(candidates_.data() + i, value);
+        if (bits) next[num_next] = i + std::countr_zero(bits);
+        num_tied += std::popcount(bits);
+      }
+      num_next += num_tied == 1;
+      prefetch_.lines(lines_of_candidate_);
+    }
   }
-  return kept;
+}
+
+// Puts the highest candidates in order, up to those that are tied, and returns how many. A rank is
+// how many are higher: to count them takes no step after another, as it does to find the highest
+// and then the next.
+template <class Stored>
+std::int64_t LocalMaxima<Stored>::rank_candidates(std::int64_t n, std::int64_t* order) {
+  const V* const candidates = candidates_.data();
+  const std::int64_t wanted = std::min(options_.num_peaks + 2, kMaxNext);
+  // As many as are wanted are no lower than the wanted-th of the maxima of groups, and few others.
+  constexpr int kVectors = kLanes<V> < kGroups ? kGroups / kLanes<V> : 1;
+  std::array<Vector<V>, kVectors> groups;
+  groups.fill(broadcast(kLowest<V>));
+  for (std::int64_t i = 0; i < n; i += kVectors * kLanes<V>) {
+    for (int v = 0; v < kVectors; ++v) {
+      groups[v] = maximum<V>(groups[v], load(candidates + i + v * kLanes<V>));
+    }
+  }
+  std::array<V, kVectors * kLanes<V>> highest;
+  for (int v = 0; v < kVectors; ++v) store(highest.data() + v * kLanes<V>, groups[v]);
+  std::array<Vector<SameSizeInteger<V>>, kVectors> ranks{};
+  Prefetch prefetch = prefetch_;
+  for (const V other : highest) {
+    prefetch.template some_lines<1>();
+    for (int v = 0; v < kVectors; ++v) {
+      ranks[v] = broadcast(other) > groups[v] ? ranks[v] + 1 : ranks[v];
+    }
+  }
+  prefetch_ = prefetch;
+  std::uint64_t of_rank = 0;
+  for (auto rank = static_cast<SameSizeInteger<V>>(wanted - 1); !of_rank; --rank) {
+    for (int v = 0; v < kVectors; ++v) {
+      of_rank |= lanes_where<Comparison::equal, SameSizeInteger<V>>(ranks[v], broadcast(rank))
+                 << (v * kLanes<V>);
+    }
+  }
+  const V least = larger(highest[std::countr_zero(of_rank)], next_above(kLowest<V>));
+  int num_ranked = 0;
+  std::uint64_t found = 0;
+  for (std::int64_t first = 0; first < n; first += kBlock) {
+    auto high = where<Comparison::greater_equal>(candidates + first, least);
+    for (; high; high &= high - 1) {
+      const std::int64_t candidate = first + std::countr_zero(high);
+      std::int64_t rank = 0;
+      for (std::int64_t i = 0; i < n; i += kBlock) {
+        rank += std::popcount(where<Comparison::greater>(candidates + i, candidates[candidate]));
+      }
+      if (rank >= kMaxNext) return 0;
+      order[rank] = candidate;
+      found |= std::uint64_t{1} << rank;
+      ++num_ranked;
+    }
+  }
+  const int in_order = std::countr_one(found);
+  return in_order == num_ranked ? in_order : std::max(in_order - 1, 0);
 }
 
 // Lists the maxima of cells above a bound, in row-major order; returns how many.
 template <class Stored>
-std::int64_t LocalMaxima<Stored>::list_candidates(T bound) {
+std::int64_t LocalMaxima<Stored>::list_candidates(V bound) {
+  const Key lowest_key = key_of(next_above(bound));
   LaneMask* const masks = masks_.data();
-  cells_.for_each_vector([&](std::int64_t position, Vector<T> values, Vector<T> maxima) {
-    const auto bits = lanes_where<Comparison::greater_equal, T>(values, maxima) &
-                      lanes_where<Comparison::greater, T>(values, broadcast(bound));
-    masks[position / kLanes<T>] = static_cast<LaneMask>(bits);
-    prefetch_.lines(kLinesOfVector);
-  });
-  const T* const values = cells_.row(0);
-  T* const candidates = candidates_.data();
+  Prefetch prefetch = prefetch_;  // a copy, as in the scan
+  keys_.for_each_vector(
+      [&](std::int64_t row, std::int64_t column, Vector<Key> keys, Vector<Key> maxima) {
+        const auto bits = lanes_where<Comparison::greater_equal, Key>(keys, maxima) &
+                          lanes_where<Comparison::greater_equal, Key>(keys, broadcast(lowest_key)) &
+                          lanes_between(0, cell_columns_ - 1 - column);
+        masks[(row * cell_stride_ + column) / kLanes<Key>] = static_cast<LaneMask>(bits);
+        prefetch.template some_lines<kLinesOfKeys<Stored>>();
+      });
+  const V* const cells = cells_.data();
+  V* const candidates = candidates_.data();
   std::int64_t* const positions = positions_.data();
-  const std::int64_t size = cells_.size();
+  const std::int64_t size = cell_rows_ * cell_stride_;
   std::int64_t n = 0;
-  for (std::int64_t first = 0; first < size; first += kMasksOfWord * kLanes<T>) {
+  for (std::int64_t first = 0; first < size; first += kBlock) {
     std::uint64_t bits;
-    std::memcpy(&bits, masks + first / kLanes<T>, sizeof bits);
+    std::memcpy(&bits, masks + first / kLanes<Key>, sizeof bits);
     const std::int64_t end = n + std::popcount(bits);
     const auto take = [&] {
-      const int bit = std::countr_zero(bits);
-      const std::int64_t position = first + bit / kMaskBits * kLanes<T> + bit % kMaskBits;
-      candidates[n] = values[position];
+      const std::int64_t position = first + std::countr_zero(bits);
+      candidates[n] = cells[position];
       positions[n++] = position;
       bits &= bits - 1;
     };
-    prefetch_.lines(kLinesOfWord);
+    prefetch.template some_lines<kLinesOfWord<Stored>>();
     // Most words have a few. How many could not be predicted, so that it is no branch.
     for (int i = 0; i < kUsual; ++i) take();
     while (n < end) take();
     n = end;
   }
-  for (std::int64_t i = 0; i < kBlock; i += kLanes<T>) {
-    store(candidates + n + i, broadcast(-kInfinity));
+  prefetch_ = prefetch;
+  const Vector<V> lowest = broadcast(kLowest<V>);
+  for (std::int64_t i = 0; i < kBlock; i += kLanes<V>) store(candidates + n + i, lowest);
+  for (std::int64_t i = 0; i < n; i += kLanes<V>) {  // where the key alone is above the bound
+    const Vector<V> values = load(candidates + i);
+    store(candidates + i, values > broadcast(bound) ? values : lowest);
   }
   return n;
 }
 
 template <class Stored>
 auto LocalMaxima<Stored>::cell_of(std::int64_t candidate) const -> Cell {
-  const std::int64_t position = positions_[candidate], row = position / cells_.stride();
-  return {row, position - row * cells_.stride()};
+  const std::int64_t position = positions_[candidate];
+  return {position >> cell_stride_bits_, position & (cell_stride_ - 1)};
 }
 
 // Which pixels of a cell have a value: a bit for each, in row-major order.
 template <class Stored>
-std::uint64_t LocalMaxima<Stored>::pixels_equal(Cell cell, T value) const {
-  const std::int64_t top = cell.row * cell_height_, left = cell.column * cell_width_;
-  const std::int64_t height = std::min(cell_height_, H_ - top);
-  const std::int64_t x = std::min(left, map_.readable_width() - kLanes<T>);
-  const std::uint64_t of_cell = left + 1 < W_ ? (1u << cell_width_) - 1 : 1;
+std::uint64_t LocalMaxima<Stored>::pixels_equal(Cell cell, V value) const {
   const int shift = cell_width_ == 2;
-  const std::byte* row = reinterpret_cast<const std::byte*>(map_.row(top) + x);
+  const std::int64_t top = cell.row * cell_height_, left = cell.column << shift;
+  const std::int64_t x = std::min(left, map_.readable_width() - kLanes<V>);
+  const std::uint64_t of_cell = left + shift < W_ ? (1u << cell_width_) - 1 : 1;
+  const std::byte* row = map_.data + top * map_.row_stride + x * std::int64_t{sizeof(Stored)};
+  const std::int64_t bits_of_cell = std::min(cell_height_, H_ - top) << shift;
   std::uint64_t found = 0;
-  for (std::int64_t r = 0; r < height; ++r, row += map_.row_stride) {
-    const Vector<T> values = load(reinterpret_cast<const Stored*>(row));
-    const auto bits = lanes_where<Comparison::equal, T>(values, broadcast(value));
-    found |= ((bits >> (left - x)) & of_cell) << (r << shift);
+  for (std::int64_t bit = 0; bit < bits_of_cell; bit += cell_width_, row += map_.row_stride) {
+    const Vector<V> values = load_ordered(reinterpret_cast<const Stored*>(row));
+    const auto bits = lanes_where<Comparison::equal, V>(values, broadcast(value));
+    found |= ((bits >> (left - x)) & of_cell) << bit;
   }
   return found;
 }
@@ -342,7 +427,7 @@ auto LocalMaxima<Stored>::pixel_of(Cell cell, int bit) const -> Peak<T> {
 // than min_distance to one already kept. (A kept one of another value never is so close: one of the
 // two would not be the maximum of its window.)
 template <class Stored>
-std::int64_t LocalMaxima<Stored>::keep_tied(T value, std::int64_t num_candidates, Peak<T>* peaks,
+std::int64_t LocalMaxima<Stored>::keep_tied(V value, std::int64_t num_candidates, Peak<T>* peaks,
                                             std::int64_t kept) {
   const auto comes_before = [](const Peak<T>& a, const Peak<T>& b) {
     return a.y != b.y ? a.y < b.y : a.x < b.x;
@@ -368,7 +453,7 @@ std::int64_t LocalMaxima<Stored>::keep_tied(T value, std::int64_t num_candidates
     return true;
   };
   for (std::int64_t i = 0; i < n && kept < options_.num_peaks; ++i) {
-    if (!in_border(tied[i]) && is_spaced(tied[i]) && is_window_maximum(tied[i])) {
+    if (!in_border(tied[i]) && is_spaced(tied[i]) && is_window_maximum(tied[i], value)) {
       peaks[kept++] = tied[i];
     }
   }
@@ -376,24 +461,25 @@ std::int64_t LocalMaxima<Stored>::keep_tied(T value, std::int64_t num_candidates
 }
 
 template <class Stored>
-std::int64_t LocalMaxima<Stored>::find_among_pixels(T bound, Peak<T>* peaks) {
+std::int64_t LocalMaxima<Stored>::find_among_pixels(V bound, Peak<T>* peaks) {
   if (!pixels_.is_made()) {
-    pixels_ = WindowMaxima<T>(H_, W_, options_.min_distance, options_.min_distance);
-    pixel_peaks_ = Buffer<T>(whole_blocks(pixels_.size()), -kInfinity);
+    pixels_ = WindowMaxima<V>(H_, W_, options_.min_distance, options_.min_distance);
+    pixel_peaks_ = Buffer<V>(whole_blocks(pixels_.size()) + kBlock, kLowest<V>);
   }
   read_pixels();
-  pixels_.for_each_vector([&](std::int64_t position, Vector<T> values, Vector<T> maxima) {
-    const Vector<T> lowest = broadcast(-kInfinity);
-    const Vector<T> above = values > broadcast(bound) ? values : lowest;
-    store(pixel_peaks_.data() + position, above >= maxima ? above : lowest);
+  pixels_.for_each_vector([&](std::int64_t row, std::int64_t column, Vector<V> values,
+                              Vector<V> maxima) {
+    const Vector<V> lowest = broadcast(kLowest<V>);
+    const Vector<V> above = values > broadcast(bound) ? values : lowest;
+    store(pixel_peaks_.data() + row * pixels_.stride() + column, above >= maxima ? above : lowest);
   });
   erase_border();
   std::int64_t kept = 0;
-  for (T value = kInfinity; kept < options_.num_peaks;) {
+  for (V value = kHighest<V>; kept < options_.num_peaks;) {
     value = highest_below(pixel_peaks_.data(), pixels_.size(), value);
-    if (value == -kInfinity) break;
+    if (value == kLowest<V>) break;
     for (std::int64_t block = 0; block < pixels_.size(); block += kBlock) {
-      while (const auto bits = where_equal(pixel_peaks_.data() + block, value)) {
+      while (const auto bits = where<Comparison::equal>(pixel_peaks_.data() + block, value)) {
         const std::int64_t position = block + std::countr_zero(bits);
         peaks[kept] = pixel(position / pixels_.stride(), position % pixels_.stride());
         erase_around(peaks[kept]);
@@ -408,10 +494,10 @@ template <class Stored>
 void LocalMaxima<Stored>::read_pixels() {
   const std::int64_t width = map_.readable_width();
   for (std::int64_t y = 0; y < H_; ++y) {
-    T* row = pixels_.row(y);
-    for_each_piece(width, kLanes<T>,
-                   [&](std::int64_t x) { store(row + x, load(map_.row(y) + x)); });
-    for (std::int64_t x = W_; x < width; ++x) row[x] = -kInfinity;
+    V* row = pixels_.row(y);
+    for_each_piece(width, kLanes<V>,
+                   [&](std::int64_t x) { store(row + x, load_ordered(map_.row(y) + x)); });
+    for (std::int64_t x = W_; x < width; ++x) row[x] = kLowest<V>;
   }
 }
 
@@ -421,9 +507,9 @@ void LocalMaxima<Stored>::erase_border() {
   if (border == 0) return;
   for (std::int64_t y = 0; y < H_; ++y) {
     const bool whole = y < border || y >= H_ - border;
-    T* row = pixel_peaks_.data() + y * pixels_.stride();
-    std::fill(row, row + (whole ? W_ : std::min(border, W_)), -kInfinity);
-    std::fill(row + std::max(W_ - border, std::int64_t{0}), row + W_, -kInfinity);
+    V* row = pixel_peaks_.data() + y * pixels_.stride();
+    std::fill(row, row + (whole ? W_ : std::min(border, W_)), kLowest<V>);
+    std::fill(row + std::max(W_ - border, std::int64_t{0}), row + W_, kLowest<V>);
   }
 }
 
@@ -434,8 +520,8 @@ void LocalMaxima<Stored>::erase_around(const Peak<T>& peak) {
   const std::int64_t left = std::max(peak.x - d + 1, std::int64_t{0});
   const std::int64_t right = std::min(peak.x + d, W_), bottom = std::min(peak.y + d, H_);
   for (std::int64_t y = peak.y; y < bottom; ++y) {
-    T* row = pixel_peaks_.data() + y * pixels_.stride();
-    std::fill(row + left, row + right, -kInfinity);
+    V* row = pixel_peaks_.data() + y * pixels_.stride();
+    std::fill(row + left, row + right, kLowest<V>);
   }
 }
 
@@ -451,26 +537,26 @@ bool LocalMaxima<Stored>::in_border(const Peak<T>& pixel) const {
 }
 
 template <class Stored>
-bool LocalMaxima<Stored>::is_window_maximum(const Peak<T>& pixel) const {
+bool LocalMaxima<Stored>::is_window_maximum(const Peak<T>& pixel, V value) const {
   const std::int64_t d = options_.min_distance;
   const std::int64_t reach = std::min(d, H_ - 1);
   const std::int64_t left = std::max<std::int64_t>(pixel.x - d, 0);
   const std::int64_t right = std::min(pixel.x + d, W_ - 1);
-  const std::int64_t last = map_.readable_width() - kLanes<T>;
-  for (std::int64_t column = left; column <= right; column += kLanes<T>) {
+  const std::int64_t last = map_.readable_width() - kLanes<V>;
+  for (std::int64_t column = left; column <= right; column += kLanes<V>) {
     const std::int64_t x = std::min(column, last);
     const auto values = [x](const std::byte* row) {
-      return load(reinterpret_cast<const Stored*>(row) + x);
+      return load_ordered(reinterpret_cast<const Stored*>(row) + x);
     };
     const std::byte *above = map_.data + pixel.y * map_.row_stride, *below = above;
-    Vector<T> largest = values(above);
+    Vector<V> largest = values(above);
     for (std::int64_t step = 1; step <= reach; ++step) {
       // At the border, the same row again: no branch that depends on where the pixel lies.
       above -= step <= pixel.y ? map_.row_stride : 0;
       below += step < H_ - pixel.y ? map_.row_stride : 0;
-      largest = maximum<T>(largest, maximum<T>(values(above), values(below)));
+      largest = maximum<V>(largest, maximum<V>(values(above), values(below)));
     }
-    const auto bits = lanes_where<Comparison::greater, T>(largest, broadcast(pixel.value));
+    const auto bits = lanes_where<Comparison::greater, V>(largest, broadcast(value));
     if (bits & lanes_between(left - x, right - x)) return false;
   }
   return true;

@@ -8,12 +8,13 @@
 
 #include "array.h"
 #include "buffer.h"
+#include "ordered.h"
 #include "simd.h"
 
 namespace vl4pose {
 inline namespace VL4POSE_CPU_CAPABILITY {
 
-// H rows of W contiguous values each. Two vectors may be read from every row, however narrow: what
+// H rows of W contiguous values each. A vector may be read from every row, however narrow: what
 // lies between W and readable_width() then equals the row's last value.
 template <class Stored>
 struct Map {
@@ -21,10 +22,8 @@ struct Map {
   std::int64_t row_stride;  // in bytes
   std::int64_t H, W;
 
-  std::int64_t readable_width() const {
-    return std::max<std::int64_t>(W, 2 * kLanes<Wide<Stored>>);
-  }
-  const Stored* row(std::int64_t y) const {  // perhaps unaligned: for load() and operator() alone
+  std::int64_t readable_width() const { return std::max<std::int64_t>(W, kLanes<Ordered<Stored>>); }
+  const Stored* row(std::int64_t y) const {  // perhaps unaligned: for load_ordered() and operator()
     return reinterpret_cast<const Stored*>(data + y * row_stride);
   }
   Wide<Stored> operator()(std::int64_t y, std::int64_t x) const {

@@ -12,11 +12,13 @@ inline namespace VL4POSE_CPU_CAPABILITY {
 
 // The processor's own prefetching follows a map while it is read and stops when its peaks are
 // looked at. So that memory is busy throughout, every stage of the work asks for a few cache lines
-// as it goes on: of the next map, and no farther, for more would not fit into the first cache.
+// as it goes on: of the next map, and no farther, for more would not fit into the first cache. No
+// stage should ask for many more than memory delivers meanwhile: with some 64 lines under way, what
+// is asked for is dropped, and waited for when it is read.
 class Prefetch {
  public:
   // For maps (B, J, H, W) that are read one after the other.
-  explicit Prefetch(const View<4>& heatmaps) : heatmaps_(&heatmaps) {
+  explicit Prefetch(const View<4>& heatmaps) : heatmaps_(&heatmaps), next_(heatmaps.data) {
     const auto [B, J, H, W] = heatmaps.shape;
     const std::int64_t row = std::abs(heatmaps.strides[2]);
     // Only of maps that lie in one piece of memory, or nearly.
@@ -32,9 +34,9 @@ class Prefetch {
     const auto [B, J, H, W] = heatmaps_->shape;
     const bool is_last_joint = j + 1 == J;
     const std::int64_t next_b = is_last_joint ? b + 1 : b, next_j = is_last_joint ? 0 : j + 1;
-    lines_left_ = 0;
-    if (next_b == B) return;
-    lines_left_ = lines_of_map_;
+    lines_left_ = next_b == B ? 0 : lines_of_map_;
+    step_ = lines_left_ > 0 ? kLine : 0;
+    if (lines_left_ == 0) return;
     next_ = heatmaps_->at(next_b, next_j, std::int64_t{0}, std::int64_t{0});
     if (heatmaps_->strides[2] < 0) next_ += (H - 1) * heatmaps_->strides[2];
   }
@@ -42,6 +44,7 @@ class Prefetch {
   // Asks for so many cache lines more.
   void lines(std::int64_t n) {
     if (n > lines_left_) n = lines_left_;
+    if (n <= 0) return;
     lines_left_ -= n;
     // In a register: the compiler does not know that a prefetch reads nothing of this object.
     const std::byte* line = next_;
@@ -49,6 +52,14 @@ class Prefetch {
       __builtin_prefetch(line);
     }
     next_ = line;
+  }
+
+  // The same for inner loops, on a copy that is assigned back: some of the lines may lie behind the
+  // next map.
+  template <int n>
+  void some_lines() {
+    for (int i = 0; i < n; ++i, next_ += step_) __builtin_prefetch(next_);
+    lines_left_ -= n;
   }
 
   // Asks for what is left of the next map: of every line that is not there when it is read,
@@ -59,8 +70,8 @@ class Prefetch {
   static constexpr std::int64_t kLine = 64;
 
   const View<4>* heatmaps_;
-  std::int64_t lines_of_map_ = 0, lines_left_ = 0;
-  const std::byte* next_ = nullptr;
+  std::int64_t lines_of_map_ = 0, lines_left_ = 0, step_ = 0;
+  const std::byte* next_;
 };
 
 }  // namespace VL4POSE_CPU_CAPABILITY

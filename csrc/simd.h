@@ -40,6 +40,12 @@ struct VectorOf {
 template <class T>
 using Vector = typename VectorOf<T>::type;
 
+// What comparing vectors gives.
+template <class T>
+using SameSizeInteger =
+    std::conditional_t<sizeof(T) == 2, std::int16_t,
+                       std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>>;
+
 // n rounded up to whole vectors.
 template <class T>
 constexpr std::int64_t whole_vectors(std::int64_t n) {
@@ -58,35 +64,10 @@ Vector<T> load(const T* address) {
   return vector;
 }
 
-template <class T>
-void store(T* address, Vector<T> vector) {
+template <class T, class V>
+void store(T* address, V vector) {  // of any number of lanes
+  static_assert(std::is_same_v<std::remove_cvref_t<decltype(vector[0])>, T>);
   std::memcpy(address, &vector, sizeof vector);
-}
-
-// One vector of float from as many numbers of half its size.
-inline Vector<float> load(const BFloat16* address) {
-  VectorOf<std::uint16_t, kVectorBytes / 2>::type half;
-  std::memcpy(&half, address, sizeof half);
-  return std::bit_cast<Vector<float>>(__builtin_convertvector(half, Vector<std::uint32_t>) << 16);
-}
-
-inline Vector<float> load(const Float16* address) {
-#if defined(__AVX512BW__)
-  return _mm512_maskz_cvtph_ps(  // for the mask see square_root
-      0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(address)));
-#elif defined(__F16C__)
-  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(address)));
-#elif defined(__ARM_NEON)
-  float16x4_t half;
-  std::memcpy(&half, address, sizeof half);
-  return vcvt_f32_f16(half);
-#else
-  Vector<float> wide;
-  for (int i = 0; i < kLanes<float>; ++i) {
-    wide[i] = widen(read<Float16>(reinterpret_cast<const std::byte*>(address + i)));
-  }
-  return wide;
-#endif
 }
 
 // The vector itself; a compiler would rather load twice what is used twice.
@@ -139,32 +120,50 @@ std::uint64_t lanes_where(Vector<T> a, Vector<T> b) {
                             : kind == Comparison::less    ? _CMP_LT_OQ
                             : kind == Comparison::greater ? _CMP_GT_OQ
                                                           : _CMP_GE_OQ;
-  if constexpr (std::is_same_v<T, float>) {
+  if constexpr (std::is_integral_v<T>) {
+    constexpr int order = kind == Comparison::equal     ? _MM_CMPINT_EQ
+                          : kind == Comparison::less    ? _MM_CMPINT_LT
+                          : kind == Comparison::greater ? _MM_CMPINT_NLE
+                                                        : _MM_CMPINT_NLT;
+    const auto x = std::bit_cast<__m512i>(a), y = std::bit_cast<__m512i>(b);
+    if constexpr (sizeof(T) == 2) return _cvtmask32_u32(_mm512_cmp_epi16_mask(x, y, order));
+    if constexpr (sizeof(T) == 4) return _cvtmask16_u32(_mm512_cmp_epi32_mask(x, y, order));
+    if constexpr (sizeof(T) == 8) return _cvtmask8_u32(_mm512_cmp_epi64_mask(x, y, order));
+  } else if constexpr (sizeof(T) == 4) {
     return _cvtmask16_u32(_mm512_cmp_ps_mask(a, b, predicate));
   } else {
     return _cvtmask8_u32(_mm512_cmp_pd_mask(a, b, predicate));
   }
 #else
-  using Lanes = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
-  Vector<Lanes> holds;
+  Vector<SameSizeInteger<T>> holds;
   if constexpr (kind == Comparison::equal) holds = a == b;
   if constexpr (kind == Comparison::less) holds = a < b;
   if constexpr (kind == Comparison::greater) holds = a > b;
   if constexpr (kind == Comparison::greater_equal) holds = a >= b;
 #if defined(__AVX2__)
-  if constexpr (sizeof(T) == 4) {
+  if constexpr (sizeof(T) == 2) {
+    const auto words = std::bit_cast<__m256i>(holds);
+    return static_cast<unsigned>(_mm_movemask_epi8(
+        _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1))));
+  } else if constexpr (sizeof(T) == 4) {
     return static_cast<unsigned>(_mm256_movemask_ps(std::bit_cast<__m256>(holds)));
   } else {
     return static_cast<unsigned>(_mm256_movemask_pd(std::bit_cast<__m256d>(holds)));
   }
 #elif defined(__x86_64__)
-  if constexpr (sizeof(T) == 4) {
+  if constexpr (sizeof(T) == 2) {
+    return static_cast<unsigned>(
+        _mm_movemask_epi8(_mm_packs_epi16(std::bit_cast<__m128i>(holds), __m128i{})));
+  } else if constexpr (sizeof(T) == 4) {
     return static_cast<unsigned>(_mm_movemask_ps(std::bit_cast<__m128>(holds)));
   } else {
     return static_cast<unsigned>(_mm_movemask_pd(std::bit_cast<__m128d>(holds)));
   }
 #elif defined(__ARM_NEON)
-  if constexpr (sizeof(T) == 4) {
+  if constexpr (sizeof(T) == 2) {
+    return vaddvq_u16(
+        vandq_u16(std::bit_cast<uint16x8_t>(holds), uint16x8_t{1, 2, 4, 8, 16, 32, 64, 128}));
+  } else if constexpr (sizeof(T) == 4) {
     return vaddvq_u32(vandq_u32(std::bit_cast<uint32x4_t>(holds), uint32x4_t{1, 2, 4, 8}));
   } else {
     return vaddvq_u64(vandq_u64(std::bit_cast<uint64x2_t>(holds), uint64x2_t{1, 2}));
@@ -223,9 +222,37 @@ T smallest_lane(Vector<T> v) {
   return detail::fold_lanes<kLanes<T>>(v, [](auto a, auto b) { return a < b ? a : b; });
 }
 
+// Lanes `first`, first + 2, ... of a and then of b.
+template <int first, class T>
+Vector<T> every_other(Vector<T> a, Vector<T> b) {
+#if defined(__x86_64__) && !defined(__AVX512BW__)
+  if constexpr (sizeof(T) == 2) {
+    const auto widened = [](Vector<T> v) {
+      const auto pairs = std::bit_cast<Vector<std::int32_t>>(v);
+      return first == 1 ? pairs >> 16 : (pairs << 16) >> 16;
+    };
+#if defined(__AVX2__)
+    const __m256i packed =
+        _mm256_packs_epi32(std::bit_cast<__m256i>(widened(a)), std::bit_cast<__m256i>(widened(b)));
+    return std::bit_cast<Vector<T>>(_mm256_permute4x64_epi64(packed, 0xd8));
+#else
+    return std::bit_cast<Vector<T>>(
+        _mm_packs_epi32(std::bit_cast<__m128i>(widened(a)), std::bit_cast<__m128i>(widened(b))));
+#endif
+  }
+#endif
+  return detail::every_other<first>(a, b, std::make_index_sequence<kLanes<T>>{});
+}
+
 // Maxima of the lanes (0, 1), (2, 3), ... of a and then of b.
 template <class T>
 Vector<T> maxima_of_pairs(Vector<T> a, Vector<T> b) {
+  if constexpr (sizeof(T) == 2) {
+    const auto lower_is_maximum = [](Vector<T> v) {
+      return maximum<T>(v, std::bit_cast<Vector<T>>(std::bit_cast<Vector<std::int32_t>>(v) >> 16));
+    };
+    return every_other<0, T>(lower_is_maximum(a), lower_is_maximum(b));
+  }
 #if defined(__AVX2__) && !defined(__AVX512BW__)
   // Within the 16-byte parts first, which is cheap, and one move across them afterwards.
   if constexpr (sizeof(T) == 4) {
@@ -235,8 +262,13 @@ Vector<T> maxima_of_pairs(Vector<T> a, Vector<T> b) {
     return __builtin_shufflevector(maxima, maxima, 0, 1, 4, 5, 2, 3, 6, 7);
   }
 #endif
-  constexpr auto lanes = std::make_index_sequence<kLanes<T>>{};
-  return maximum<T>(detail::every_other<0>(a, b, lanes), detail::every_other<1>(a, b, lanes));
+  return maximum<T>(every_other<0, T>(a, b), every_other<1, T>(a, b));
+}
+
+// The first half of the lanes.
+template <class T>
+auto first_half(Vector<T> v) {
+  return detail::part<0>(v, std::make_index_sequence<kLanes<T> / 2>{});
 }
 
 }  // namespace VL4POSE_CPU_CAPABILITY

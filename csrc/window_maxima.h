@@ -4,22 +4,20 @@
 #include <algorithm>
 #include <bit>
 #include <cstdint>
-#include <limits>
 
 #include "buffer.h"
+#include "ordered.h"
 #include "simd.h"
 
 namespace vl4pose {
 inline namespace VL4POSE_CPU_CAPABILITY {
 
 // A grid of rows x columns values, each with a window that reaches so far down and up, left and
-// right. A value has a position: its row times `stride`, which is of whole vectors, plus its
-// column. Behind the columns of a row and around all rows there is -inf, enough for the windows.
+// right. A value has a position: its row times `stride` plus its column. Behind the columns of a
+// row and around all rows there are the lowest of values, enough for the windows.
 template <class T>
 class WindowMaxima {
  public:
-  static constexpr T kLowest = -std::numeric_limits<T>::infinity();
-
   WindowMaxima() = default;
   WindowMaxima(std::int64_t rows, std::int64_t columns, std::int64_t reach_down,
                std::int64_t reach_across)
@@ -27,11 +25,11 @@ class WindowMaxima {
         columns_(columns),
         down_(2 * std::min(reach_down, rows - 1) + 1),
         across_(2 * std::min(reach_across, columns - 1) + 1),
-        stride_(whole_vectors<T>(columns + across_ / 2)),
+        stride_(columns + across_ / 2),
         margin_(whole_vectors<T>((down_ / 2 + 1) * stride_ + across_)),
-        values_(rows * stride_ + 2 * margin_ + kBlock, kLowest),
+        values_(rows * stride_ + 2 * margin_ + kBlock, kLowest<T>),
         runs_((down_ > 1 && down_ != kRolling) || across_ > kMaxRuns
-                  ? Buffer<T>(values_.size(), kLowest)
+                  ? Buffer<T>(values_.size(), kLowest<T>)
                   : Buffer<T>()) {}
 
   bool is_made() const { return rows_ > 0; }
@@ -40,12 +38,12 @@ class WindowMaxima {
   // The number of positions.
   std::int64_t size() const { return rows_ * stride_; }
   const T* values() const { return values_.data() + margin_; }
-  // Row i, for the caller to fill. What is written behind its columns must be -inf.
+  // Row i, for the caller to fill.
   T* row(std::int64_t i) { return values_.data() + margin_ + i * stride_; }
   const T* row(std::int64_t i) const { return values() + i * stride_; }
 
-  // Calls visit(position, values, maxima of their windows) for each vector of positions, in any
-  // order.
+  // Calls visit(row, column, values, maxima of their windows) for each vector of positions, of
+  // which that is the first, in any order. A row's last vector may reach into the next row.
   template <class Visit>
   void for_each_vector(const Visit& visit) {
     // Maxima over runs of values, first down the columns, then along the rows, until a few runs
@@ -79,19 +77,22 @@ class WindowMaxima {
     }
   }
 
-  // Whether no value is above a bound in the window of a place and a step beyond it. (The values at
-  // the other end of the next rows may be counted in.)
-  bool is_bounded_around(std::int64_t row, std::int64_t column, T bound) const {
-    const T* corner = this->row(row) + column - (down_ / 2 + 1) * stride_ - (across_ / 2 + 1);
+  // Whether no other value is as high in the window of a value and a step beyond it. (Some of the
+  // next rows' may be counted in.)
+  bool is_alone_around(std::int64_t row, std::int64_t column) const {
+    const T* const place = this->row(row) + column;
+    const Vector<T> value = broadcast(*place);
+    const T* const corner = place - (down_ / 2 + 1) * stride_ - (across_ / 2 + 1);
+    int as_high = 0;
     for (std::int64_t c = 0; c < across_ + 2; c += kLanes<T>) {
-      Vector<T> largest = load(corner + c);
-      for (std::int64_t i = 1; i < down_ + 2; ++i) {
-        largest = maximum<T>(largest, load(corner + i * stride_ + c));
+      const std::uint64_t window = lanes_between(0, across_ + 1 - c);
+      const T* values = corner + c;
+      for (std::int64_t i = 0; i < down_ + 2; ++i, values += stride_) {
+        as_high +=
+            std::popcount(lanes_where<Comparison::greater_equal, T>(load(values), value) & window);
       }
-      const auto above = lanes_where<Comparison::greater, T>(largest, broadcast(bound));
-      if (above & lanes_between(0, across_ + 1 - c)) return false;
     }
-    return true;
+    return as_high == 1;
   }
 
  private:
@@ -114,7 +115,7 @@ class WindowMaxima {
     std::int64_t begin[kRuns];  // of each run of a window
     for (int i = 0; i < kRuns; ++i) begin[i] = std::min(i * width, across_ - width);
     const T* const values = this->values();
-    const std::int64_t stride = stride_, end = size();
+    const std::int64_t stride = stride_;
     for (std::int64_t column = 0; column < columns_; column += kLanes<T>) {
       const auto row_maxima = [&](std::int64_t position) {
         Vector<T> maxima = load(runs + position + begin[0]);
@@ -125,10 +126,10 @@ class WindowMaxima {
       };
       Vector<T> before{}, here = row_maxima(column);
       if (is_rolling) before = row_maxima(column - stride);
-      for (std::int64_t position = column; position < end; position += stride) {
+      for (std::int64_t row = 0, position = column; row < rows_; ++row, position += stride) {
         const Vector<T> next = row_maxima(position + stride);
         const Vector<T> maxima = is_rolling ? maximum<T>(maximum<T>(before, here), next) : here;
-        visit(position, load(values + position), maxima);
+        visit(row, column, load(values + position), maxima);
         before = here;
         here = next;
       }
@@ -141,11 +142,11 @@ class WindowMaxima {
   Buffer<T> values_, runs_;  // both with a margin before and behind
 };
 
-// The highest of n values below a bound, -inf when there is none. Whole blocks are read: what lies
-// behind the n values must be -inf.
+// The highest of n values below a bound, the lowest of all values when there is none. Whole blocks
+// are read: what lies behind the n values must be the lowest.
 template <class T>
 T highest_below(const T* values, std::int64_t n, T bound) {
-  const Vector<T> lowest = broadcast(WindowMaxima<T>::kLowest);
+  const Vector<T> lowest = broadcast(kLowest<T>);
   Vector<T> highest = lowest;
   for (std::int64_t block = 0; block < n; block += kBlock) {
     for (std::int64_t i = 0; i < kBlock; i += kLanes<T>) {
@@ -156,12 +157,12 @@ T highest_below(const T* values, std::int64_t n, T bound) {
   return largest_lane<T>(highest);
 }
 
-// Which of a block of values equal one.
-template <class T>
-std::uint64_t where_equal(const T* block, T value) {
+// Which of a block of values are equal to one, or greater, ...
+template <Comparison kind, class T>
+std::uint64_t where(const T* block, T value) {
   std::uint64_t bits = 0;
   for (std::int64_t i = 0; i < kBlock; i += kLanes<T>) {
-    bits |= lanes_where<Comparison::equal, T>(load(block + i), broadcast(value)) << i;
+    bits |= lanes_where<kind, T>(load(block + i), broadcast(value)) << i;
   }
   return bits;
 }
