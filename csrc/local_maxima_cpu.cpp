@@ -333,6 +333,7 @@ std::int64_t LocalMaxima<Stored>::rank_candidates(std::int64_t n, std::int64_t* 
   for (std::int64_t first = 0; first < n; first += kBlock) {
     auto high = where<Comparison::greater_equal>(candidates + first, least);
     for (; high; high &= high - 1) {
+      if (num_ranked++ == kMaxNext) return 0;
       const std::int64_t candidate = first + std::countr_zero(high);
       std::int64_t rank = 0;
       for (std::int64_t i = 0; i < n; i += kBlock) {
@@ -341,7 +342,6 @@ std::int64_t LocalMaxima<Stored>::rank_candidates(std::int64_t n, std::int64_t* 
       if (rank >= kMaxNext) return 0;
       order[rank] = candidate;
       found |= std::uint64_t{1} << rank;
-      ++num_ranked;
     }
   }
   const int in_order = std::countr_one(found);
