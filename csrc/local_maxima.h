@@ -68,6 +68,8 @@ class LocalMaxima {
 
   template <int kCellWidth, bool kLone>
   Finite scan_cells();
+  LaneMaxima<Stored> scan_last_column();
+  void clear_behind_columns();
   bool is_finite() const;
   V smallest() const;
   std::int64_t find_above(V bound, Peak<T>* peaks);
@@ -87,7 +89,6 @@ class LocalMaxima {
 
   const PeakOptions options_;
   Prefetch& prefetch_;
-  std::int64_t lines_of_candidate_;  // to ask for
   const std::int64_t H_, W_;
   const std::int64_t cell_height_, cell_width_;  // G; N = 1 down the columns
   const std::int64_t cell_rows_, cell_columns_;

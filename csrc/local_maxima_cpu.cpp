@@ -13,15 +13,16 @@ namespace {
 
 // How many cache lines of the next map each stage asks for, so that memory is busy in all of them:
 // found by measuring, and no more than memory delivers in that time. One for every two that are
-// scanned; for each vector of keys, each word of masks and each vector of cells; and in 1/256 of a
-// map, for each candidate that is looked at.
+// scanned; for each vector of keys, each word of masks, each vector of cells, and each step with a
+// candidate.
 constexpr int kScannedBytes = 128;
 template <class Stored>
 constexpr int kLinesOfKeys = std::max<int>(kVectorBytes * sizeof(Stored) / 128, 1);
 template <class Stored>
 constexpr int kLinesOfWord = std::max<int>(3 * sizeof(Stored) / 4, 1);
 constexpr int kLinesOfCells = kVectorBytes / 16;
-constexpr std::int64_t kShareOfCandidate = 9;
+template <class Stored>
+constexpr int kLinesOfCandidate = sizeof(Stored);
 
 std::int64_t divided_up(std::int64_t n, std::int64_t by) { return (n + by - 1) / by; }
 
@@ -58,7 +59,6 @@ LocalMaxima<Stored>::LocalMaxima(const PeakOptions& options, std::int64_t H, std
           std::bit_width(static_cast<std::uint64_t>(whole_vectors<Key>(cell_columns_) - 1))),
       cell_stride_(std::int64_t{1} << cell_stride_bits_),
       cells_(cell_rows_ * cell_stride_ + kBlock, kLowest<V>) {
-  const std::int64_t lines = prefetch.lines_of_map();
   if (lists_candidates_) {
     const std::int64_t most = cell_rows_ * cell_columns_ + kUsual;
     keys_ =
@@ -69,7 +69,6 @@ LocalMaxima<Stored>::LocalMaxima(const PeakOptions& options, std::int64_t H, std
     positions_ = Buffer<std::int64_t>::uninitialized(most);
     tied_ = Buffer<Peak<T>>::uninitialized(kMaxTied * cell_height_ * cell_width_);
   }
-  lines_of_candidate_ = divided_up(lines * kShareOfCandidate, 256);
 }
 
 template <class Stored>
@@ -85,35 +84,41 @@ template <class Stored>
 template <int kCellWidth, bool kLone>
 Finite LocalMaxima<Stored>::scan_cells() {
   // Copies, which the compiler knows not to change with what is stored.
-  const std::int64_t width = map_.readable_width(), row_stride = map_.row_stride;
-  Prefetch ahead = prefetch_;
+  const std::int64_t H = H_, width = map_.readable_width(), row_stride = map_.row_stride;
+  const std::int64_t cell_height = cell_height_, cell_stride = cell_stride_;
+  const std::int64_t key_stride = keys_.stride();
+  const std::int64_t end = width / kCellWidth * kCellWidth;
+  const std::int64_t end_of_fours = end / (4 * kLanes<V>)*(4 * kLanes<V>);
+  const std::int64_t end_of_twos = end / (2 * kLanes<V>)*(2 * kLanes<V>);
   constexpr bool lists_candidates = !kLone;
-  FiniteCheck<Stored> check;
+  const std::byte* top = map_.data;
+  V* cells = cells_.data();
+  Key* keys = lists_candidates ? keys_.row(0) : nullptr;
+  Prefetch ahead = prefetch_;
+  LaneMaxima<Stored> all(Vector<V>{});
   Vector<V> highest = broadcast(kLowest<V>), lowest = broadcast(kHighest<V>);
-  for (std::int64_t i = 0; i < cell_rows_; ++i) {
-    const std::int64_t height = std::min(cell_height_, H_ - i * cell_height_);
-    const std::byte* const top = map_.data + i * cell_height_ * row_stride;
-    V* const cells = cells_.data() + i * cell_stride_;
-    Key* const keys = lists_candidates ? keys_.row(i) : nullptr;
+  for (std::int64_t y = 0; y < H; y += cell_height) {
+    const std::int64_t height = std::min(cell_height, H - y);
     // The maxima down the columns of so many vectors at x, which memory likes better than as many
     // rows.
     const auto take = [&]<int kVectors>(std::int64_t x) {
       const std::byte* row = top + x * static_cast<std::int64_t>(sizeof(Stored));
-      std::array<Vector<V>, kVectors> largest;
-      FiniteCheck<Stored> of_piece;
+      std::array<LaneMaxima<Stored>, kVectors> columns;
       const auto read_vector = [&](int v) {
         if (v % (kScannedBytes / kVectorBytes) == 0) ahead.template some_lines<1>();
-        const Vector<V> values =
-            loaded_once(load_ordered(reinterpret_cast<const Stored*>(row) + v * kLanes<V>));
-        of_piece.take(values);
-        return values;
+        return load_stored(reinterpret_cast<const Stored*>(row) + v * kLanes<V>);
       };
-      for (int v = 0; v < kVectors; ++v) largest[v] = read_vector(v);
+      for (int v = 0; v < kVectors; ++v) columns[v] = LaneMaxima<Stored>(read_vector(v));
       for (std::int64_t r = 1; r < height; ++r) {
         row += row_stride;
-        for (int v = 0; v < kVectors; ++v) largest[v] = maximum<V>(largest[v], read_vector(v));
+        for (int v = 0; v < kVectors; ++v) columns[v].take(read_vector(v));
       }
-      check.take(of_piece);
+      std::array<Vector<V>, kVectors> largest;
+      for (int v = 0; v < kVectors; ++v) largest[v] = columns[v].ordered();
+      // Not each after the one before.
+      for (int v = 0; v + 1 < kVectors; v += 2) columns[v].take_nonfinite(columns[v + 1]);
+      if constexpr (kVectors == 4) columns[0].take_nonfinite(columns[2]);
+      all.take_nonfinite(columns[0]);
       return largest;
     };
     const auto compare = [&](Vector<V> maxima) {
@@ -145,30 +150,62 @@ Finite LocalMaxima<Stored>::scan_cells() {
       }
     };
     // As few vectors as hold the row; the last one ends with it.
-    const std::int64_t end = width / kCellWidth * kCellWidth;
     std::int64_t x = 0;
-    for (; x + 4 * kLanes<V> <= end; x += 4 * kLanes<V>) scan_piece.template operator()<4>(x);
-    for (; x + 2 * kLanes<V> <= end; x += 2 * kLanes<V>) scan_piece.template operator()<2>(x);
+    for (; x < end_of_fours; x += 4 * kLanes<V>) scan_piece.template operator()<4>(x);
+    if (x < end_of_twos) {
+      scan_piece.template operator()<2>(x);
+      x = end_of_twos;
+    }
     for (; x < end; x += kLanes<V>) {
       scan_piece.template operator()<1>(std::min(x, end - kLanes<V>));
     }
-    if (end < width) {  // the last column makes cells of its own
-      const auto maxima = take.template operator()<1>(width - kLanes<V>)[0];
-      compare(maxima);
-      cells[end / 2] = maxima[kLanes<V> - 1];
-      if (lists_candidates) keys[end / 2] = key_of(cells[end / 2]);
-    }
-    if (width > W_) {  // what stands for pixels behind the row's last
-      for (std::int64_t c = cell_columns_; c < divided_up(width, kCellWidth); ++c) {
-        cells[c] = kLowest<V>;
-        if (lists_candidates) keys[c] = kLowest<Key>;
-      }
-    }
+    top += cell_height * row_stride;
+    cells += cell_stride;
+    keys += key_stride;
   }
+  prefetch_ = ahead;
+  if (end < width) {
+    const LaneMaxima<Stored> last = scan_last_column();
+    highest = maximum<V>(highest, last.ordered());
+    lowest = minimum<V>(lowest, last.ordered());
+    all.take_nonfinite(last);
+  }
+  if (width > W_) clear_behind_columns();
   largest_ = largest_lane<V>(highest);
   lowest_of_cells_ = smallest_lane<V>(lowest);
-  prefetch_ = ahead;
-  return check.result(largest_);
+  return all.is_finite(largest_);
+}
+
+// Of an odd number of columns the last makes cells of its own. Returns what was read.
+template <class Stored>
+[[gnu::noinline]] LaneMaxima<Stored> LocalMaxima<Stored>::scan_last_column() {
+  const std::int64_t width = map_.readable_width();
+  const auto read = [&](std::int64_t y) { return load_stored(map_.row(y) + width - kLanes<V>); };
+  LaneMaxima<Stored> all(read(0));
+  for (std::int64_t i = 0; i < cell_rows_; ++i) {
+    const std::int64_t top = i * cell_height_, bottom = std::min(top + cell_height_, H_);
+    LaneMaxima<Stored> columns(read(top));
+    for (std::int64_t y = top; y < bottom; ++y) {
+      columns.take(read(y));
+      all.take(read(y));
+    }
+    const V largest = columns.ordered()[kLanes<V> - 1];
+    cells_[i * cell_stride_ + width / 2] = largest;
+    if (lists_candidates_) keys_.row(i)[width / 2] = key_of(largest);
+  }
+  return all;
+}
+
+// Behind the row's last pixels there are no cells.
+template <class Stored>
+[[gnu::noinline]] void LocalMaxima<Stored>::clear_behind_columns() {
+  const std::int64_t end = divided_up(map_.readable_width(), cell_width_);
+  for (std::int64_t i = 0; i < cell_rows_; ++i) {
+    for (std::int64_t c = cell_columns_; c < end; ++c) {
+      cells_[i * cell_stride_ + c] = kLowest<V>;
+      if (lists_candidates_) keys_.row(i)[c] = kLowest<Key>;
+    }
+  }
 }
 
 template <class Stored>
@@ -257,13 +294,15 @@ std::int64_t LocalMaxima<Stored>::find_above(V bound, Peak<T>* peaks) {
   std::array<std::int64_t, kMaxNext> next;
   std::int64_t num_next = rank_candidates(n, next.data()), num_tied = 0, kept = 0;
   V value = num_next > 0 ? candidates_[next[num_next - 1]] : kHighest<V>;
+  Prefetch prefetch = prefetch_;
   for (;;) {
     for (std::int64_t i = 0; i < num_next && kept < options_.num_peaks; ++i) {
-      prefetch_.lines(lines_of_candidate_);
+      prefetch.template some_lines<kLinesOfCandidate<Stored>>();
       const Cell cell = cell_of(next[i]);
       const V of_cell = candidates_[next[i]];
       const std::uint64_t pixels = pixels_equal(cell, of_cell);
       if (std::has_single_bit(pixels)) {
+        prefetch.template some_lines<kLinesOfCandidate<Stored>>();
         peaks[kept] = pixel_of(cell, std::countr_zero(pixels));
         const bool is_highest =
             (do_cells_hold_windows_ && keys_.is_alone_around(cell.row, cell.column)) ||
@@ -273,6 +312,7 @@ std::int64_t LocalMaxima<Stored>::find_above(V bound, Peak<T>* peaks) {
         kept = keep_tied(of_cell, n, peaks, kept);
       }
     }
+    prefetch_ = prefetch;
     if (num_tied > kMaxTied) return find_among_pixels(bound, peaks);
     if (num_tied > 1) kept = keep_tied(value, n, peaks, kept);
     if (kept == options_.num_peaks || value == kLowest<V>) return kept;
@@ -288,7 +328,7 @@ std::int64_t LocalMaxima<Stored>::find_above(V bound, Peak<T>* peaks) {
         num_tied += std::popcount(bits);
       }
       num_next += num_tied == 1;
-      prefetch_.lines(lines_of_candidate_);
+      prefetch.template some_lines<kLinesOfCandidate<Stored>>();
     }
   }
 }
@@ -309,14 +349,17 @@ std::int64_t LocalMaxima<Stored>::rank_candidates(std::int64_t n, std::int64_t* 
       groups[v] = maximum<V>(groups[v], load(candidates + i + v * kLanes<V>));
     }
   }
+  if constexpr (kLanes<V> > kGroups)
+    groups[0] = maximum<V>(groups[0], lanes_from<kLanes<V> / 2, V>(groups[0], groups[0]));
   std::array<V, kVectors * kLanes<V>> highest;
   for (int v = 0; v < kVectors; ++v) store(highest.data() + v * kLanes<V>, groups[v]);
   std::array<Vector<SameSizeInteger<V>>, kVectors> ranks{};
   Prefetch prefetch = prefetch_;
-  for (const V other : highest) {
+  for (int group = 0; group < kGroups; ++group) {
     prefetch.template some_lines<1>();
+    const Vector<V> other = broadcast(highest[group]);
     for (int v = 0; v < kVectors; ++v) {
-      ranks[v] = broadcast(other) > groups[v] ? ranks[v] + 1 : ranks[v];
+      ranks[v] = other > groups[v] ? ranks[v] + 1 : ranks[v];
     }
   }
   prefetch_ = prefetch;
@@ -394,14 +437,16 @@ std::int64_t LocalMaxima<Stored>::list_candidates(V bound) {
 }
 
 template <class Stored>
-auto LocalMaxima<Stored>::cell_of(std::int64_t candidate) const -> Cell {
+[[gnu::always_inline]] inline auto LocalMaxima<Stored>::cell_of(std::int64_t candidate) const
+    -> Cell {
   const std::int64_t position = positions_[candidate];
   return {position >> cell_stride_bits_, position & (cell_stride_ - 1)};
 }
 
 // Which pixels of a cell have a value: a bit for each, in row-major order.
 template <class Stored>
-std::uint64_t LocalMaxima<Stored>::pixels_equal(Cell cell, V value) const {
+[[gnu::always_inline]] inline std::uint64_t LocalMaxima<Stored>::pixels_equal(Cell cell,
+                                                                              V value) const {
   const int shift = cell_width_ == 2;
   const std::int64_t top = cell.row * cell_height_, left = cell.column << shift;
   const std::int64_t x = std::min(left, map_.readable_width() - kLanes<V>);
@@ -418,7 +463,8 @@ std::uint64_t LocalMaxima<Stored>::pixels_equal(Cell cell, V value) const {
 }
 
 template <class Stored>
-auto LocalMaxima<Stored>::pixel_of(Cell cell, int bit) const -> Peak<T> {
+[[gnu::always_inline]] inline auto LocalMaxima<Stored>::pixel_of(Cell cell, int bit) const
+    -> Peak<T> {
   const int shift = cell_width_ == 2;
   return pixel(cell.row * cell_height_ + (bit >> shift), (cell.column << shift) + (bit & shift));
 }

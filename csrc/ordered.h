@@ -129,30 +129,71 @@ inline Key next_above(Key key) { return static_cast<Key>(key + 1); }
 inline float next_above(float value) { return std::nextafter(value, kHighest<float>); }
 inline double next_above(double value) { return std::nextafter(value, kHighest<double>); }
 
+// A vector as it is stored: floating-point numbers, or the bits of half precision.
+template <class Stored>
+Vector<Ordered<Stored>> load_stored(const Stored* address) {
+  Vector<Ordered<Stored>> vector;
+  std::memcpy(&vector, address, sizeof vector);
+  return loaded_once(vector);
+}
+
 enum class Finite : std::uint8_t { yes, no, unknown };
 
-// Takes values, in vectors, and tells whether NaN or +inf is among them. Of finite numbers, and of
-// nothing else, the sum is finite, unless it overflows or one is -inf; keys tell by their order.
+// Of vectors the largest numbers, lane by lane, and whether NaN or +inf is among them.
+//
+// Of finite numbers, and of nothing else, the sum is finite, unless it overflows or one is -inf.
+// Bits of half precision need not be made keys: as signed integers they have the order of what is
+// not negative; as unsigned ones the negative are above all others, the larger the lower, and a
+// negative NaN above them.
 template <class Stored>
-class FiniteCheck {
+class LaneMaxima {
  public:
-  void take(Vector<Ordered<Stored>> values) {
-    if constexpr (kIsOfKeys) {
-      lowest_or_sum_ = minimum<T>(lowest_or_sum_, values);
+  using T = Ordered<Stored>;
+
+  LaneMaxima() = default;
+  explicit LaneMaxima(Vector<T> stored) : largest_(stored) {
+    if constexpr (kIsOfBits) {
+      smallest_unsigned_ = largest_unsigned_ = std::bit_cast<Unsigned>(stored);
     } else {
-      lowest_or_sum_ += values;
+      sum_ = stored;
     }
   }
-  void take(const FiniteCheck& other) { take(other.lowest_or_sum_); }
 
-  // Where `largest` is the largest that was taken.
-  Finite result(Ordered<Stored> largest) const {
-    if constexpr (kIsOfKeys) {
-      constexpr Key kInfinity = std::is_same_v<Stored, Float16> ? 0x7c00 : 0x7f80;
-      const bool holds = largest < kInfinity && smallest_lane<T>(lowest_or_sum_) >= -kInfinity;
+  void take(Vector<T> stored) {
+    largest_ = maximum<T>(largest_, stored);
+    take_nonfinite(LaneMaxima(stored));
+    if constexpr (kIsOfBits) {
+      smallest_unsigned_ =
+          minimum<std::uint16_t>(smallest_unsigned_, std::bit_cast<Unsigned>(stored));
+    }
+  }
+  // Takes from others only whether NaN or +inf is among them.
+  void take_nonfinite(const LaneMaxima& other) {
+    if constexpr (kIsOfBits) {
+      largest_unsigned_ = maximum<std::uint16_t>(largest_unsigned_, other.largest_unsigned_);
+    } else {
+      sum_ += other.sum_;
+    }
+  }
+
+  Vector<T> ordered() const {
+    if constexpr (kIsOfBits) {
+      const auto negative = std::bit_cast<Vector<Key>>(smallest_unsigned_);
+      return detail::key_of_bits(largest_ < 0 ? negative : largest_);
+    } else {
+      return largest_;
+    }
+  }
+
+  // Where `largest` is the largest number of all.
+  Finite is_finite(T largest) const {
+    if constexpr (kIsOfBits) {
+      constexpr std::uint16_t kInfinity = std::is_same_v<Stored, Float16> ? 0x7c00 : 0x7f80;
+      const bool holds = largest < kInfinity &&
+                         largest_lane<std::uint16_t>(largest_unsigned_) <= (0x8000 | kInfinity);
       return holds ? Finite::yes : Finite::no;
     } else {
-      const Vector<T> rest = lowest_or_sum_ - lowest_or_sum_;
+      const Vector<T> rest = sum_ - sum_;
       const bool holds =
           lanes_where<Comparison::equal, T>(rest, rest) == lanes_between(0, kLanes<T> - 1);
       return holds ? Finite::yes : Finite::unknown;
@@ -160,10 +201,14 @@ class FiniteCheck {
   }
 
  private:
-  using T = Ordered<Stored>;
-  static constexpr bool kIsOfKeys = std::is_same_v<T, Key>;
+  static constexpr bool kIsOfBits = std::is_same_v<T, Key>;
+  struct Nothing {};
+  using Unsigned = Vector<std::uint16_t>;
 
-  Vector<T> lowest_or_sum_ = broadcast(kIsOfKeys ? kHighest<T> : T{});
+  Vector<T> largest_;
+  [[no_unique_address]] std::conditional_t<kIsOfBits, Nothing, Vector<T>> sum_;
+  [[no_unique_address]] std::conditional_t<kIsOfBits, Unsigned, Nothing> smallest_unsigned_,
+      largest_unsigned_;
 };
 
 }  // namespace VL4POSE_CPU_CAPABILITY

@@ -1,6 +1,7 @@
 // Asks for the heatmaps that will be read next while others are worked on.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -27,30 +28,29 @@ class Prefetch {
     }
   }
 
-  std::int64_t lines_of_map() const { return lines_of_map_; }
-
-  // Map (b, j) is read now.
+  // Map (b, j) is read now, or will be next.
   void start(std::int64_t b, std::int64_t j) {
     const auto [B, J, H, W] = heatmaps_->shape;
+    if ((b == b_ && j == j_) || b == B) return;
+    b_ = b;
+    j_ = j;
     const bool is_last_joint = j + 1 == J;
     const std::int64_t next_b = is_last_joint ? b + 1 : b, next_j = is_last_joint ? 0 : j + 1;
-    lines_left_ = next_b == B ? 0 : lines_of_map_;
-    step_ = lines_left_ > 0 ? kLine : 0;
-    if (lines_left_ == 0) return;
+    const bool is_any = next_b < B && lines_of_map_ > 0;
+    step_ = is_any ? kLine : 0;
+    end_ = next_;
+    if (!is_any) return;
     next_ = heatmaps_->at(next_b, next_j, std::int64_t{0}, std::int64_t{0});
     if (heatmaps_->strides[2] < 0) next_ += (H - 1) * heatmaps_->strides[2];
+    end_ = next_ + lines_of_map_ * kLine;
   }
 
   // Asks for so many cache lines more.
   void lines(std::int64_t n) {
-    if (n > lines_left_) n = lines_left_;
-    if (n <= 0) return;
-    lines_left_ -= n;
     // In a register: the compiler does not know that a prefetch reads nothing of this object.
     const std::byte* line = next_;
-    for (const std::byte* const end = line + n * kLine; line != end; line += kLine) {
-      __builtin_prefetch(line);
-    }
+    const std::byte* const end = std::min(line + n * kLine, end_);
+    for (; line < end; line += kLine) __builtin_prefetch(line);
     next_ = line;
   }
 
@@ -59,19 +59,19 @@ class Prefetch {
   template <int n>
   void some_lines() {
     for (int i = 0; i < n; ++i, next_ += step_) __builtin_prefetch(next_);
-    lines_left_ -= n;
   }
 
   // Asks for what is left of the next map: of every line that is not there when it is read,
   // memory's whole latency would be waited for.
-  void rest() { lines(lines_left_); }
+  void rest() { lines(lines_of_map_); }
 
  private:
   static constexpr std::int64_t kLine = 64;
 
   const View<4>* heatmaps_;
-  std::int64_t lines_of_map_ = 0, lines_left_ = 0, step_ = 0;
-  const std::byte* next_;
+  std::int64_t lines_of_map_ = 0, step_ = 0;
+  std::int64_t b_ = -1, j_ = -1;            // the map that was started
+  const std::byte *next_, *end_ = nullptr;  // end_ of the next map
 };
 
 }  // namespace VL4POSE_CPU_CAPABILITY

@@ -50,6 +50,7 @@ class ImagePass {
   void operator()(std::int64_t b) {
     status_ = 0;
     for (std::int64_t j = 0; j < J_ && !(status_ & status::kNonfiniteHeatmap); ++j) read_map(b, j);
+    prefetch_.start(b + 1, 0);
     if (status_ & status::kNonfiniteHeatmap) poison_image(b);
     if (in_.params.data) read_links(b);
     if (!(status_ & status::kNonfiniteHeatmap)) {
@@ -62,6 +63,9 @@ class ImagePass {
   }
 
  private:
+  // Of the next map but one: about what memory delivers during one of the steps after the peaks.
+  static constexpr std::int64_t kLinesOfStep = 64;
+
   void read_map(std::int64_t b, std::int64_t j) {
     const Map<Stored> map = map_(b, j);
     prefetch_.start(b, j);
@@ -132,6 +136,7 @@ class ImagePass {
   }
 
   void write_weights(std::int64_t b) {
+    prefetch_.lines(kLinesOfStep);
     softmax(peaks_.value.data(), peaks_.count.data(), J_, peaks_.stride, options_.temperature,
             peaks_.weight.data(), wants_log_weights_ ? peaks_.log_weight.data() : nullptr);
     if (!out_.entropy && !out_.entropy_sum) return;
@@ -145,7 +150,9 @@ class ImagePass {
   }
 
   void write_pose(std::int64_t b) {
+    prefetch_.lines(kLinesOfStep);
     terms_->set(peaks_, links_.data());
+    prefetch_.lines(kLinesOfStep);
     const Method method = options_.method;
     double score = kNaN, marginal = kNaN;
     if (out_.per_link || (out_.score && method == Method::expected)) {
@@ -153,6 +160,7 @@ class ImagePass {
       if (out_.per_link) std::copy_n(per_link_.data(), L_, out_.per_link + b * L_);
     }
     if (out_.posterior) {
+      prefetch_.lines(kLinesOfStep);
       std::fill_n(posterior_.data(), J_ * K_, 0.0);
       marginal = likelihood_->posterior(*terms_, posterior_.data());
       std::copy_n(posterior_.data(), J_ * K_, out_.posterior + b * J_ * K_);

@@ -205,6 +205,11 @@ auto fold_lanes(V v, const Fold& fold) {
   }
 }
 
+template <int from, class V, std::size_t... I>
+V lanes_from(V a, V b, std::index_sequence<I...>) {
+  return __builtin_shufflevector(a, b, static_cast<int>(I + from)...);
+}
+
 template <int first, class V, std::size_t... I>
 V every_other(V a, V b, std::index_sequence<I...>) {
   return __builtin_shufflevector(a, b, static_cast<int>(2 * I + first)...);
@@ -263,6 +268,12 @@ Vector<T> maxima_of_pairs(Vector<T> a, Vector<T> b) {
   }
 #endif
   return maximum<T>(every_other<0, T>(a, b), every_other<1, T>(a, b));
+}
+
+// As many lanes of a and then of b as a vector has, the first `from` left out.
+template <int from, class T>
+Vector<T> lanes_from(Vector<T> a, Vector<T> b) {
+  return detail::lanes_from<from>(a, b, std::make_index_sequence<kLanes<T>>{});
 }
 
 // The first half of the lanes.

@@ -60,7 +60,8 @@ double TreeLikelihood::collect(LinkTerms& terms, bool keeps_conditionals) {
       term[b] = exponential(column[b] + up[b] - largest);
       sum += term[b];
     }
-    for (std::int64_t b = 0; b < n && keeps_conditionals; ++b) term[b] /= sum;
+    const Vector<double> inverse = 1.0 / sum;
+    for (std::int64_t b = 0; b < n && keeps_conditionals; ++b) term[b] *= inverse;
     return largest + logarithm(sum);
   };
   const double* up = recursion_.run(terms, peaks.log_weight.data(), fold);
@@ -106,14 +107,19 @@ void TreeLikelihood::pass_down(LinkTerms& terms, std::int64_t j, double* belief)
       }
     }
     const std::int64_t lanes = std::min<std::int64_t>(num_parents - a, kLanes<double>);
-    for (std::int64_t lane = 0; lane < lanes; ++lane) {
-      for (std::int64_t b = 0; b < n; ++b) belief[b] += of_parent[a + lane] * conditional[b][lane];
+    for (std::int64_t b = 0; b < n; ++b) {
+      double sum = belief[b];
+      for (std::int64_t lane = 0; lane < lanes; ++lane) {
+        sum += of_parent[a + lane] * conditional[b][lane];
+      }
+      belief[b] = sum;
     }
   }
   // Huge terms leave few digits of a message; what they give still sums to one.
   double sum = 0.0;
   for (std::int64_t b = 0; b < n; ++b) sum += belief[b];
-  for (std::int64_t b = 0; b < n; ++b) belief[b] /= sum;
+  const double inverse = 1.0 / sum;
+  for (std::int64_t b = 0; b < n; ++b) belief[b] *= inverse;
 }
 
 Vector<double>* TreeLikelihood::conditional(const LinkTerms& terms, std::int64_t l,

@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include "buffer.h"
 #include "ordered.h"
@@ -25,7 +27,7 @@ class WindowMaxima {
         columns_(columns),
         down_(2 * std::min(reach_down, rows - 1) + 1),
         across_(2 * std::min(reach_across, columns - 1) + 1),
-        stride_(columns + across_ / 2),
+        stride_(whole_vectors<T>(columns + across_ / 2)),
         margin_(whole_vectors<T>((down_ / 2 + 1) * stride_ + across_)),
         values_(rows * stride_ + 2 * margin_ + kBlock, kLowest<T>),
         runs_((down_ > 1 && down_ != kRolling) || across_ > kMaxRuns
@@ -62,9 +64,13 @@ class WindowMaxima {
     const std::int64_t up = is_rolling ? 0 : down_ / 2 * stride_;
     runs += margin_ - up - across_ / 2;  // where the window of the first position begins
     const std::int64_t num_runs = (across_ + width - 1) / width;
+    const bool shifts = kShiftsLanes && width == 1;
     const auto visit_all = [&]<int kRuns> {
-      is_rolling ? this->visit_all<true, kRuns>(runs, width, visit)
-                 : this->visit_all<false, kRuns>(runs, width, visit);
+      const auto visit_rows = [&]<bool is_rolling> {
+        shifts ? this->visit_all<is_rolling, kRuns, kShiftsLanes>(runs, width, visit)
+               : this->visit_all<is_rolling, kRuns, false>(runs, width, visit);
+      };
+      is_rolling ? visit_rows.template operator()<true>() : visit_rows.template operator()<false>();
     };
     if (num_runs == 1) {
       visit_all.template operator()<1>();
@@ -110,7 +116,25 @@ class WindowMaxima {
     }
   }
 
-  template <bool is_rolling, int kRuns, class Visit>
+  // Whether runs of one value are moved lane by lane: nearly all loads of 64 bytes cross cache
+  // lines otherwise, and take longer.
+  static constexpr bool kShiftsLanes = kVectorBytes == 64;
+
+  // The maxima of a vector's values and of as many on either side.
+  template <std::size_t... I>
+  static Vector<T> maxima_of_shifted(const T* place, std::index_sequence<I...>) {
+    const Vector<T> here = load(place);
+    [[maybe_unused]] const Vector<T> before = load(place - kLanes<T>);
+    [[maybe_unused]] const Vector<T> after = load(place + kLanes<T>);
+    Vector<T> maxima = here;
+    ((maxima = maximum<T>(
+          maxima, maximum<T>(lanes_from<kLanes<T> - 1 - static_cast<int>(I), T>(before, here),
+                             lanes_from<1 + static_cast<int>(I), T>(here, after)))),
+     ...);
+    return maxima;
+  }
+
+  template <bool is_rolling, int kRuns, bool shifts, class Visit>
   void visit_all(const T* runs, std::int64_t width, const Visit& visit) const {
     std::int64_t begin[kRuns];  // of each run of a window
     for (int i = 0; i < kRuns; ++i) begin[i] = std::min(i * width, across_ - width);
@@ -118,11 +142,16 @@ class WindowMaxima {
     const std::int64_t stride = stride_;
     for (std::int64_t column = 0; column < columns_; column += kLanes<T>) {
       const auto row_maxima = [&](std::int64_t position) {
-        Vector<T> maxima = load(runs + position + begin[0]);
-        for (int i = 1; i < kRuns; ++i) {
-          maxima = maximum<T>(maxima, load(runs + position + begin[i]));
+        if constexpr (shifts) {
+          return maxima_of_shifted(runs + position + kRuns / 2,
+                                   std::make_index_sequence<kRuns / 2>{});
+        } else {
+          Vector<T> maxima = load(runs + position + begin[0]);
+          for (int i = 1; i < kRuns; ++i) {
+            maxima = maximum<T>(maxima, load(runs + position + begin[i]));
+          }
+          return maxima;
         }
-        return maxima;
       };
       Vector<T> before{}, here = row_maxima(column);
       if (is_rolling) before = row_maxima(column - stride);
