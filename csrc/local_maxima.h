@@ -66,7 +66,7 @@ class LocalMaxima {
   static constexpr int kUsual = 4;              // candidates of a word
   static constexpr std::int64_t kMaxCellHeight = 32;  // a cell's pixels fit into one integer's bits
 
-  template <int kCellWidth, bool kLone>
+  template <int kCellWidth, int kBytesOfLine>
   Finite scan_cells();
   LaneMaxima<Stored> scan_last_column();
   void clear_behind_columns();
@@ -79,6 +79,8 @@ class LocalMaxima {
   std::uint64_t pixels_equal(Cell cell, V value) const;
   Peak<T> pixel_of(Cell cell, int bit) const;
   std::int64_t keep_tied(V value, std::int64_t num_candidates, Peak<T>* peaks, std::int64_t kept);
+  std::int64_t keep_highest(Peak<T>* peaks) const;
+  bool is_spaced(const Peak<T>& pixel, const Peak<T>* begin, const Peak<T>* end) const;
   std::int64_t find_among_pixels(V bound, Peak<T>* peaks);
   void read_pixels();
   void erase_border();

@@ -15,14 +15,13 @@ namespace {
 // found by measuring, and no more than memory delivers in that time. One for every two that are
 // scanned; for each vector of keys, each word of masks, each vector of cells, and each step with a
 // candidate.
-constexpr int kScannedBytes = 128;
 template <class Stored>
 constexpr int kLinesOfKeys = std::max<int>(kVectorBytes * sizeof(Stored) / 128, 1);
 template <class Stored>
 constexpr int kLinesOfWord = std::max<int>(3 * sizeof(Stored) / 4, 1);
 constexpr int kLinesOfCells = kVectorBytes / 16;
 template <class Stored>
-constexpr int kLinesOfCandidate = sizeof(Stored);
+constexpr int kLinesOfCandidate = std::max<int>(7 * sizeof(Stored) / 4, 1);
 
 std::int64_t divided_up(std::int64_t n, std::int64_t by) { return (n + by - 1) / by; }
 
@@ -74,14 +73,14 @@ LocalMaxima<Stored>::LocalMaxima(const PeakOptions& options, std::int64_t H, std
 template <class Stored>
 bool LocalMaxima<Stored>::scan(const Map<Stored>& map) {
   map_ = map;
-  const Finite finite = lists_candidates_
-                            ? (cell_width_ == 1 ? scan_cells<1, false>() : scan_cells<2, false>())
-                            : (cell_width_ == 1 ? scan_cells<1, true>() : scan_cells<2, true>());
+  const Finite finite = prefetch_.is_close()
+                            ? (cell_width_ == 1 ? scan_cells<1, 64>() : scan_cells<2, 64>())
+                            : (cell_width_ == 1 ? scan_cells<1, 128>() : scan_cells<2, 128>());
   return finite == Finite::yes || (finite == Finite::unknown && is_finite());
 }
 
 template <class Stored>
-template <int kCellWidth, bool kLone>
+template <int kCellWidth, int kBytesOfLine>
 Finite LocalMaxima<Stored>::scan_cells() {
   // Copies, which the compiler knows not to change with what is stored.
   const std::int64_t H = H_, width = map_.readable_width(), row_stride = map_.row_stride;
@@ -90,7 +89,7 @@ Finite LocalMaxima<Stored>::scan_cells() {
   const std::int64_t end = width / kCellWidth * kCellWidth;
   const std::int64_t end_of_fours = end / (4 * kLanes<V>)*(4 * kLanes<V>);
   const std::int64_t end_of_twos = end / (2 * kLanes<V>)*(2 * kLanes<V>);
-  constexpr bool lists_candidates = !kLone;
+  const bool lists_candidates = lists_candidates_;
   const std::byte* top = map_.data;
   V* cells = cells_.data();
   Key* keys = lists_candidates ? keys_.row(0) : nullptr;
@@ -105,7 +104,7 @@ Finite LocalMaxima<Stored>::scan_cells() {
       const std::byte* row = top + x * static_cast<std::int64_t>(sizeof(Stored));
       std::array<LaneMaxima<Stored>, kVectors> columns;
       const auto read_vector = [&](int v) {
-        if (v % (kScannedBytes / kVectorBytes) == 0) ahead.template some_lines<1>();
+        if (v % (kBytesOfLine / kVectorBytes) == 0) ahead.template some_lines<1>();
         return load_stored(reinterpret_cast<const Stored*>(row) + v * kLanes<V>);
       };
       for (int v = 0; v < kVectors; ++v) columns[v] = LaneMaxima<Stored>(read_vector(v));
@@ -185,10 +184,8 @@ template <class Stored>
   for (std::int64_t i = 0; i < cell_rows_; ++i) {
     const std::int64_t top = i * cell_height_, bottom = std::min(top + cell_height_, H_);
     LaneMaxima<Stored> columns(read(top));
-    for (std::int64_t y = top; y < bottom; ++y) {
-      columns.take(read(y));
-      all.take(read(y));
-    }
+    for (std::int64_t y = top + 1; y < bottom; ++y) columns.take(read(y));
+    all.take(columns);
     const V largest = columns.ordered()[kLanes<V> - 1];
     cells_[i * cell_stride_ + width / 2] = largest;
     if (lists_candidates_) keys_.row(i)[width / 2] = key_of(largest);
@@ -263,9 +260,9 @@ std::int64_t LocalMaxima<Stored>::find(Peak<T>* peaks) {
   // The cells' maxima tell of nearly every map and value that some pixel is lower. Only where they
   // do not is the smallest pixel looked for.
   const bool has_absolute = options_.threshold_abs.has_value();
-  if (lowest_of_cells_ == largest_ && (H_ * W_ > 1 || !has_absolute) && smallest() == largest_) {
-    return 0;
-  }
+  const bool looks_for_smallest = lowest_of_cells_ == largest_;
+  const V lowest = looks_for_smallest ? smallest() : lowest_of_cells_;
+  if (lowest == largest_ && looks_for_smallest && (H_ * W_ > 1 || !has_absolute)) return 0;
   const T largest = value_of<Stored>(largest_);
   T threshold =
       has_absolute ? static_cast<T>(*options_.threshold_abs) : -std::numeric_limits<T>::infinity();
@@ -279,11 +276,11 @@ std::int64_t LocalMaxima<Stored>::find(Peak<T>* peaks) {
     if (!in_border(peaks[0])) return 1;
   }
   const V bound = at_or_below<Stored>(threshold);
-  if (has_absolute || bound >= lowest_of_cells_) return find_above(bound, peaks);
-  const std::int64_t count = find_above(lowest_of_cells_, peaks);
-  if (count == options_.num_peaks) return count;
+  if (has_absolute || bound >= lowest) return find_above(bound, peaks);
+  const std::int64_t count = find_above(lowest, peaks);
+  if (looks_for_smallest || count == options_.num_peaks) return count;
   const V smallest = this->smallest();
-  return smallest == lowest_of_cells_ ? count : find_above(larger(bound, smallest), peaks);
+  return smallest == lowest ? count : find_above(larger(bound, smallest), peaks);
 }
 
 // Finds the peaks that are above a bound.
@@ -313,7 +310,10 @@ std::int64_t LocalMaxima<Stored>::find_above(V bound, Peak<T>* peaks) {
       }
     }
     prefetch_ = prefetch;
-    if (num_tied > kMaxTied) return find_among_pixels(bound, peaks);
+    if (num_tied > kMaxTied) {
+      const bool is_enough = value == largest_ && keep_highest(peaks) == options_.num_peaks;
+      return is_enough ? options_.num_peaks : find_among_pixels(bound, peaks);
+    }
     if (num_tied > 1) kept = keep_tied(value, n, peaks, kept);
     if (kept == options_.num_peaks || value == kLowest<V>) return kept;
     // One after the other, up to those that are tied.
@@ -375,8 +375,9 @@ std::int64_t LocalMaxima<Stored>::rank_candidates(std::int64_t n, std::int64_t* 
   std::uint64_t found = 0;
   for (std::int64_t first = 0; first < n; first += kBlock) {
     auto high = where<Comparison::greater_equal>(candidates + first, least);
+    num_ranked += std::popcount(high);
+    if (num_ranked > kMaxNext) return 0;
     for (; high; high &= high - 1) {
-      if (num_ranked++ == kMaxNext) return 0;
       const std::int64_t candidate = first + std::countr_zero(high);
       std::int64_t rank = 0;
       for (std::int64_t i = 0; i < n; i += kBlock) {
@@ -395,14 +396,16 @@ std::int64_t LocalMaxima<Stored>::rank_candidates(std::int64_t n, std::int64_t* 
 template <class Stored>
 std::int64_t LocalMaxima<Stored>::list_candidates(V bound) {
   const Key lowest_key = key_of(next_above(bound));
+  // Copies, as in the scan.
   LaneMask* const masks = masks_.data();
-  Prefetch prefetch = prefetch_;  // a copy, as in the scan
+  const std::int64_t columns = cell_columns_, masks_of_row = cell_stride_ / kLanes<Key>;
+  Prefetch prefetch = prefetch_;
   keys_.for_each_vector(
-      [&](std::int64_t row, std::int64_t column, Vector<Key> keys, Vector<Key> maxima) {
+      [=, &prefetch](std::int64_t row, std::int64_t column, Vector<Key> keys, Vector<Key> maxima) {
         const auto bits = lanes_where<Comparison::greater_equal, Key>(keys, maxima) &
                           lanes_where<Comparison::greater_equal, Key>(keys, broadcast(lowest_key)) &
-                          lanes_between(0, cell_columns_ - 1 - column);
-        masks[(row * cell_stride_ + column) / kLanes<Key>] = static_cast<LaneMask>(bits);
+                          lanes_between(0, columns - 1 - column);
+        masks[row * masks_of_row + column / kLanes<Key>] = static_cast<LaneMask>(bits);
         prefetch.template some_lines<kLinesOfKeys<Stored>>();
       });
   const V* const cells = cells_.data();
@@ -491,19 +494,47 @@ std::int64_t LocalMaxima<Stored>::keep_tied(V value, std::int64_t num_candidates
       tied[place] = pixel;
     }
   }
-  const std::int64_t d = options_.min_distance, first_of_value = kept;
-  const auto is_spaced = [&](const Peak<T>& pixel) {
-    for (std::int64_t k = first_of_value; k < kept; ++k) {
-      if (std::abs(pixel.x - peaks[k].x) < d && std::abs(pixel.y - peaks[k].y) < d) return false;
-    }
-    return true;
-  };
+  const std::int64_t first_of_value = kept;
   for (std::int64_t i = 0; i < n && kept < options_.num_peaks; ++i) {
-    if (!in_border(tied[i]) && is_spaced(tied[i]) && is_window_maximum(tied[i], value)) {
+    if (!in_border(tied[i]) && is_spaced(tied[i], peaks + first_of_value, peaks + kept) &&
+        is_window_maximum(tied[i], value)) {
       peaks[kept++] = tied[i];
     }
   }
   return kept;
+}
+
+// Keeps peaks among the pixels that have the map's maximum, in the same way. None of them has a
+// higher one in its window.
+template <class Stored>
+std::int64_t LocalMaxima<Stored>::keep_highest(Peak<T>* peaks) const {
+  const std::int64_t width = map_.readable_width();
+  std::int64_t kept = 0;
+  for (std::int64_t y = 0; y < H_; ++y) {
+    for (std::int64_t begin = 0; begin < W_; begin += kLanes<V>) {
+      const std::int64_t x = std::min(begin, width - kLanes<V>);
+      auto bits =
+          lanes_where<Comparison::equal, V>(load_ordered(map_.row(y) + x), broadcast(largest_)) &
+          lanes_between(begin - x, W_ - 1 - x);
+      for (; bits; bits &= bits - 1) {
+        const Peak<T> pixel = this->pixel(y, x + std::countr_zero(bits));
+        if (in_border(pixel) || !is_spaced(pixel, peaks, peaks + kept)) continue;
+        peaks[kept++] = pixel;
+        if (kept == options_.num_peaks) return kept;
+      }
+    }
+  }
+  return kept;
+}
+
+// Whether a pixel lies no closer than min_distance to any of several peaks.
+template <class Stored>
+bool LocalMaxima<Stored>::is_spaced(const Peak<T>& pixel, const Peak<T>* begin,
+                                    const Peak<T>* end) const {
+  const std::int64_t d = options_.min_distance;
+  return std::none_of(begin, end, [&](const Peak<T>& peak) {
+    return std::abs(pixel.x - peak.x) < d && std::abs(pixel.y - peak.y) < d;
+  });
 }
 
 template <class Stored>
@@ -513,12 +544,14 @@ std::int64_t LocalMaxima<Stored>::find_among_pixels(V bound, Peak<T>* peaks) {
     pixel_peaks_ = Buffer<V>(whole_blocks(pixels_.size()) + kBlock, kLowest<V>);
   }
   read_pixels();
-  pixels_.for_each_vector([&](std::int64_t row, std::int64_t column, Vector<V> values,
-                              Vector<V> maxima) {
-    const Vector<V> lowest = broadcast(kLowest<V>);
-    const Vector<V> above = values > broadcast(bound) ? values : lowest;
-    store(pixel_peaks_.data() + row * pixels_.stride() + column, above >= maxima ? above : lowest);
-  });
+  V* const pixel_peaks = pixel_peaks_.data();
+  const std::int64_t stride = pixels_.stride();
+  pixels_.for_each_vector(
+      [=](std::int64_t row, std::int64_t column, Vector<V> values, Vector<V> maxima) {
+        const Vector<V> lowest = broadcast(kLowest<V>);
+        const Vector<V> above = values > broadcast(bound) ? values : lowest;
+        store(pixel_peaks + row * stride + column, above >= maxima ? above : lowest);
+      });
   erase_border();
   std::int64_t kept = 0;
   for (V value = kHighest<V>; kept < options_.num_peaks;) {

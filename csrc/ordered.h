@@ -159,13 +159,13 @@ class LaneMaxima {
     }
   }
 
-  void take(Vector<T> stored) {
-    largest_ = maximum<T>(largest_, stored);
-    take_nonfinite(LaneMaxima(stored));
+  void take(Vector<T> stored) { take(LaneMaxima(stored)); }
+  void take(const LaneMaxima& other) {
+    largest_ = maximum<T>(largest_, other.largest_);
     if constexpr (kIsOfBits) {
-      smallest_unsigned_ =
-          minimum<std::uint16_t>(smallest_unsigned_, std::bit_cast<Unsigned>(stored));
+      smallest_unsigned_ = minimum<std::uint16_t>(smallest_unsigned_, other.smallest_unsigned_);
     }
+    take_nonfinite(other);
   }
   // Takes from others only whether NaN or +inf is among them.
   void take_nonfinite(const LaneMaxima& other) {

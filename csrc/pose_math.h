@@ -70,6 +70,12 @@ inline void softmax(const double* values, const std::int32_t* count, std::int64_
     Vector<double> sums = broadcast(1.0);  // a logarithm takes as long for one as for all
     for (std::int64_t i = 0; i < in_group; ++i) {
       const std::int64_t begin = (group + i) * stride, end = begin + count[group + i];
+      if (count[group + i] == 1) {
+        store(weight + begin, Vector<double>{1.0});
+        if (log_weight) store(log_weight + begin, broadcast(-kInfinity));
+        if (log_weight) log_weight[begin] = 0.0;
+        continue;
+      }
       Vector<double> highest = broadcast(kLowest);
       for (std::int64_t k = begin; k < end; k += kLanes<double>) {
         highest = maximum<double>(highest, load(values + k));

@@ -13,9 +13,10 @@ inline namespace VL4POSE_CPU_CAPABILITY {
 
 // The processor's own prefetching follows a map while it is read and stops when its peaks are
 // looked at. So that memory is busy throughout, every stage of the work asks for a few cache lines
-// as it goes on: of the next map, and no farther, for more would not fit into the first cache. No
-// stage should ask for many more than memory delivers meanwhile: with some 64 lines under way, what
-// is asked for is dropped, and waited for when it is read.
+// as it goes on: of the next map, and no farther, for more would not fit into the first cache; or
+// where two maps do not fit, of what will be read soon. No stage should ask for many more than
+// memory delivers meanwhile: with some 64 lines under way, what is asked for is dropped, and waited
+// for when it is read.
 class Prefetch {
  public:
   // For maps (B, J, H, W) that are read one after the other.
@@ -28,20 +29,28 @@ class Prefetch {
     }
   }
 
+  // Whether what is asked for lies a little ahead of what is read, and not in the next map.
+  bool is_close() const { return lines_of_map_ > kMostOfNextMap; }
+
   // Map (b, j) is read now, or will be next.
   void start(std::int64_t b, std::int64_t j) {
     const auto [B, J, H, W] = heatmaps_->shape;
     if ((b == b_ && j == j_) || b == B) return;
     b_ = b;
     j_ = j;
+    if (is_close()) {
+      next_ = first_line(b, j) + kLead * kLine;
+      end_ = next_ + lines_of_map_ * kLine;
+      step_ = kLine;
+      return;
+    }
     const bool is_last_joint = j + 1 == J;
     const std::int64_t next_b = is_last_joint ? b + 1 : b, next_j = is_last_joint ? 0 : j + 1;
     const bool is_any = next_b < B && lines_of_map_ > 0;
     step_ = is_any ? kLine : 0;
     end_ = next_;
     if (!is_any) return;
-    next_ = heatmaps_->at(next_b, next_j, std::int64_t{0}, std::int64_t{0});
-    if (heatmaps_->strides[2] < 0) next_ += (H - 1) * heatmaps_->strides[2];
+    next_ = first_line(next_b, next_j);
     end_ = next_ + lines_of_map_ * kLine;
   }
 
@@ -67,6 +76,14 @@ class Prefetch {
 
  private:
   static constexpr std::int64_t kLine = 64;
+  static constexpr std::int64_t kMostOfNextMap = 384;  // lines, half of a small first cache
+  static constexpr std::int64_t kLead = 96;            // lines
+
+  const std::byte* first_line(std::int64_t b, std::int64_t j) const {
+    const std::int64_t last_row = heatmaps_->shape[2] - 1, row_stride = heatmaps_->strides[2];
+    const std::byte* const row = heatmaps_->at(b, j, std::int64_t{0}, std::int64_t{0});
+    return row_stride < 0 ? row + last_row * row_stride : row;
+  }
 
   const View<4>* heatmaps_;
   std::int64_t lines_of_map_ = 0, step_ = 0;

@@ -52,14 +52,20 @@ class WindowMaxima {
     // make a window, where they may overlap. Windows 3 high are left to the last step.
     const bool is_rolling = down_ == kRolling;
     const T* runs = values_.data();
-    for (std::int64_t height = 1; !is_rolling && height < down_; runs = runs_.data()) {
-      const std::int64_t higher = std::min(3 * height, down_);
-      slide(runs, height * stride_, (higher - height) * stride_);
-      height = higher;
-    }
     std::int64_t width = 1;
+    if (!is_rolling && down_ > 1) {
+      for (std::int64_t column = 0; column < stride_; column += kLanes<T>) {
+        const T* from = values_.data();
+        for (std::int64_t height = 1; height < down_; from = runs_.data()) {
+          const std::int64_t higher = std::min(3 * height, down_);
+          slide(from, height * stride_, (higher - height) * stride_, column, stride_);
+          height = higher;
+        }
+      }
+      runs = runs_.data();
+    }
     for (; kMaxRuns * width < across_; width *= 3, runs = runs_.data()) {
-      slide(runs, width, 2 * width);
+      slide(runs, width, 2 * width, 0, kLanes<T>);
     }
     const std::int64_t up = is_rolling ? 0 : down_ / 2 * stride_;
     runs += margin_ - up - across_ / 2;  // where the window of the first position begins
@@ -105,12 +111,13 @@ class WindowMaxima {
   static constexpr int kMaxRuns = 7;
   static constexpr std::int64_t kRolling = 3;  // the height of a window of three rows
 
-  // Joins to each run the two that begin so many positions behind it.
-  void slide(const T* from, std::int64_t second, std::int64_t third) {
+  // Joins to each run, of every so many from the first, the two that begin so much behind it.
+  void slide(const T* from, std::int64_t second, std::int64_t third, std::int64_t first,
+             std::int64_t step) {
     second = std::min(second, third);
     T* to = runs_.data();
     const std::int64_t n = values_.size() - kBlock - third;
-    for (std::int64_t p = 0; p < n; p += kLanes<T>) {
+    for (std::int64_t p = first; p < n; p += step) {
       const Vector<T> ends = maximum<T>(load(from + p), load(from + p + third));
       store(to + p, maximum<T>(ends, load(from + p + second)));
     }

@@ -288,6 +288,9 @@ def heatmap_cases(number: int) -> Iterator[Case]:
             values.reshape(B, -1)[-1, rng.integers(J * height * width)] = special
         heatmaps, stored = in_precision(values, precision)
         params = draw_params(rng, params_kind, *((B, L) if i % 2 else (L,)))
+        log_variance = params[..., 1]
+        # Of terms that large, the digits that decide are beyond a double's.
+        undecided = np.any(np.isfinite(log_variance) & (log_variance <= -15.0))
         words = (
             f"heatmaps {i}: {precision} {B}x{J}x{height}x{width} {kind.__name__}, {scale}, "
             f"special {special}, {layout_name}, params {params_kind}, {skeleton.links}"
@@ -299,7 +302,7 @@ def heatmap_cases(number: int) -> Iterator[Case]:
             params.astype(np.float32) if i % 3 and params_kind != "not finite" else params,
             skeleton,
             asked.deal(),
-            undecided=params_kind == "extreme",
+            undecided=bool(undecided),
             **chosen,
         )
 

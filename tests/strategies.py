@@ -189,6 +189,11 @@ def mirrored(canvas: Canvas) -> np.ndarray:
     return np.maximum(heatmap, heatmap[::-1, :: canvas.rng.choice([-1, 1])])
 
 
+def close(canvas: Canvas) -> np.ndarray:
+    """Values that are equal in a lower precision, if not in the map's own."""
+    return 1.0 + few_levels(canvas) * 2.0 ** -canvas.rng.choice([8, 11, 16, 22, 40])
+
+
 def constant(canvas: Canvas) -> np.ndarray:
     return np.full(canvas.shape, float(canvas.levels))
 
@@ -207,6 +212,7 @@ KINDS = (
     saturated,
     rectified,
     mirrored,
+    close,
     constant,
 )
 

@@ -40,6 +40,19 @@ def test_equals_scikit_image_and_the_twin(case: tuple[np.ndarray, dict[str, Any]
     assert_same_bits(peaks, reference.local_maxima(heatmaps, **options))
 
 
+@given(maps_and_options())
+@examples(20)
+def test_bfloat16_equals_its_widened_values(case: tuple[np.ndarray, dict[str, Any]]) -> None:
+    torch = pytest.importorskip("torch", reason="NumPy has no bfloat16")
+    heatmaps, options = case
+    finite = np.clip(heatmaps.astype(np.float64), -3e38, 3e38)
+    half = torch.from_numpy(np.where(np.isinf(heatmaps), heatmaps, finite)).bfloat16()
+    peaks = vl4pose.local_maxima(half, **options)
+    widened = vl4pose.local_maxima(half.float(), **options)
+    for found, wanted in zip(peaks, widened, strict=True):
+        assert_same_bits(found, wanted)
+
+
 @pytest.mark.parametrize("exclude_border", [0, 1, True])
 @pytest.mark.parametrize("min_distance", range(1, 17))
 def test_every_distance(min_distance: int, exclude_border: int | bool) -> None:
