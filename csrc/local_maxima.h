@@ -29,8 +29,8 @@ struct Peak {
 // G pixels long and G (N + 1) <= d + 1. Only a pixel that equals the maximum of all of these can be
 // a local maximum: a few dozen of a typical map, and a few more for their keys are compared, which
 // takes half the time. find() looks at these from the highest down, each in its whole window, until
-// K are kept. Where many are equal (saturated maps, or of integers) it does the same with cells of
-// one pixel: these need no second look.
+// K are kept. Where many are equal (saturated maps, or of integers) and are not the map's maximum,
+// which no pixel exceeds, it does the same with cells of one pixel: these need no second look.
 template <class Stored>
 class LocalMaxima {
  public:
@@ -66,6 +66,7 @@ class LocalMaxima {
   static constexpr int kUsual = 4;              // candidates of a word
   static constexpr std::int64_t kMaxCellHeight = 32;  // a cell's pixels fit into one integer's bits
 
+  // Asks for a cache line of what is read later, for so many bytes that are read now.
   template <int kCellWidth, int kBytesOfLine>
   Finite scan_cells();
   LaneMaxima<Stored> scan_last_column();

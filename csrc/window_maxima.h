@@ -94,17 +94,22 @@ class WindowMaxima {
   bool is_alone_around(std::int64_t row, std::int64_t column) const {
     const T* const place = this->row(row) + column;
     const Vector<T> value = broadcast(*place);
-    const T* const corner = place - (down_ / 2 + 1) * stride_ - (across_ / 2 + 1);
-    int as_high = 0;
+    std::uint64_t other_rows = 0;
+    int in_row = 0;  // with itself
     for (std::int64_t c = 0; c < across_ + 2; c += kLanes<T>) {
-      const std::uint64_t window = lanes_between(0, across_ + 1 - c);
-      const T* values = corner + c;
-      for (std::int64_t i = 0; i < down_ + 2; ++i, values += stride_) {
-        as_high +=
-            std::popcount(lanes_where<Comparison::greater_equal, T>(load(values), value) & window);
+      const T *const here = place + c - (across_ / 2 + 1), *above = here, *below = here;
+      Vector<T> highest = broadcast(kLowest<T>);
+      for (std::int64_t step = 0; step <= down_ / 2; ++step) {
+        above -= stride_;
+        below += stride_;
+        highest = maximum<T>(highest, maximum<T>(load(above), load(below)));
       }
+      const std::uint64_t window = lanes_between(0, across_ + 1 - c);
+      other_rows |= lanes_where<Comparison::greater_equal, T>(highest, value) & window;
+      in_row +=
+          std::popcount(lanes_where<Comparison::greater_equal, T>(load(here), value) & window);
     }
-    return as_high == 1;
+    return other_rows == 0 && in_row == 1;
   }
 
  private:
