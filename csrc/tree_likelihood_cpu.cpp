@@ -55,6 +55,10 @@ double TreeLikelihood::collect(LinkTerms& terms, bool keeps_conditionals) {
     Vector<double>* const term =
         keeps_conditionals ? conditional(terms, tree.link[j], a) : column_.data();
     Vector<double> largest = column[0] + up[0], sum{};
+    if (n == 1) {
+      if (keeps_conditionals) term[0] = broadcast(1.0);
+      return largest;
+    }
     for (std::int64_t b = 1; b < n; ++b) largest = maximum<double>(largest, column[b] + up[b]);
     for (std::int64_t b = 0; b < n; ++b) {
       term[b] = exponential(column[b] + up[b] - largest);
@@ -83,7 +87,9 @@ double TreeLikelihood::posterior(LinkTerms& terms, double* posterior) {
   for (auto joint = tree.leaves_first.rbegin(); joint != tree.leaves_first.rend(); ++joint) {
     const std::int64_t j = *joint, n = peaks.count[j];
     double* const belief = belief_.data() + j * peaks.stride;
-    if (tree.parent[j] >= 0) {
+    if (n == 1) {
+      belief[0] = 1.0;
+    } else if (tree.parent[j] >= 0) {
       std::fill_n(belief, n, 0.0);
       pass_down(terms, j, belief);
     }
