@@ -64,7 +64,7 @@ class ImagePass {
 
  private:
   // Of the next map but one: about what memory delivers during one of the steps after the peaks.
-  static constexpr std::int64_t kLinesOfStep = 64;
+  static constexpr std::int64_t kLinesOfStep = 16;
 
   void read_map(std::int64_t b, std::int64_t j) {
     const Map<Stored> map = map_(b, j);
