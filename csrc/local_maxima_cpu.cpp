@@ -19,7 +19,7 @@ template <class Stored>
 constexpr int kLinesOfKeys = std::max<int>(kVectorBytes * sizeof(Stored) / 128, 1);
 template <class Stored>
 constexpr int kLinesOfWord = std::max<int>(3 * sizeof(Stored) / 4, 1);
-constexpr int kLinesOfCells = 3 * kVectorBytes / 32;
+constexpr int kLinesOfCells = kVectorBytes / 16;
 template <class Stored>
 constexpr int kLinesOfCandidate = std::max<int>(7 * sizeof(Stored) / 4, 1);
 

@@ -63,7 +63,7 @@ class ImagePass {
   }
 
  private:
-  // Of the next map but one: about what memory delivers during one of the steps after the peaks.
+  // Of the next image's second map, in each step after the peaks.
   static constexpr std::int64_t kLinesOfStep = 16;
 
   void read_map(std::int64_t b, std::int64_t j) {
