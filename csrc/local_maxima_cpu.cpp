@@ -262,7 +262,7 @@ std::int64_t LocalMaxima<Stored>::find(Peak<T>* peaks) {
   const bool has_absolute = options_.threshold_abs.has_value();
   const bool looks_for_smallest = lowest_of_cells_ == largest_;
   const V lowest = looks_for_smallest ? smallest() : lowest_of_cells_;
-  if (lowest == largest_ && looks_for_smallest && (H_ * W_ > 1 || !has_absolute)) return 0;
+  if (lowest == largest_ && (H_ * W_ > 1 || !has_absolute)) return 0;
   const T largest = value_of<Stored>(largest_);
   T threshold =
       has_absolute ? static_cast<T>(*options_.threshold_abs) : -std::numeric_limits<T>::infinity();
@@ -349,8 +349,9 @@ std::int64_t LocalMaxima<Stored>::rank_candidates(std::int64_t n, std::int64_t* 
       groups[v] = maximum<V>(groups[v], load(candidates + i + v * kLanes<V>));
     }
   }
-  if constexpr (kLanes<V> > kGroups)
+  if constexpr (kLanes<V> > kGroups) {
     groups[0] = maximum<V>(groups[0], lanes_from<kLanes<V> / 2, V>(groups[0], groups[0]));
+  }
   std::array<V, kVectors * kLanes<V>> highest;
   for (int v = 0; v < kVectors; ++v) store(highest.data() + v * kLanes<V>, groups[v]);
   std::array<Vector<SameSizeInteger<V>>, kVectors> ranks{};
