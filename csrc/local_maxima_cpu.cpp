@@ -399,13 +399,12 @@ std::int64_t LocalMaxima<Stored>::list_candidates(V bound) {
   const Key lowest_key = key_of(next_above(bound));
   // Copies, as in the scan.
   LaneMask* const masks = masks_.data();
-  const std::int64_t columns = cell_columns_, masks_of_row = cell_stride_ / kLanes<Key>;
+  const std::int64_t masks_of_row = cell_stride_ / kLanes<Key>;
   Prefetch prefetch = prefetch_;
   keys_.for_each_vector(
       [=, &prefetch](std::int64_t row, std::int64_t column, Vector<Key> keys, Vector<Key> maxima) {
         const auto bits = lanes_where<Comparison::greater_equal, Key>(keys, maxima) &
-                          lanes_where<Comparison::greater_equal, Key>(keys, broadcast(lowest_key)) &
-                          lanes_between(0, columns - 1 - column);
+                          lanes_where<Comparison::greater_equal, Key>(keys, broadcast(lowest_key));
         masks[row * masks_of_row + column / kLanes<Key>] = static_cast<LaneMask>(bits);
         prefetch.template some_lines<kLinesOfKeys<Stored>>();
       });
@@ -542,7 +541,7 @@ template <class Stored>
 std::int64_t LocalMaxima<Stored>::find_among_pixels(V bound, Peak<T>* peaks) {
   if (!pixels_.is_made()) {
     pixels_ = WindowMaxima<V>(H_, W_, options_.min_distance, options_.min_distance);
-    pixel_peaks_ = Buffer<V>(whole_blocks(pixels_.size()) + kBlock, kLowest<V>);
+    pixel_peaks_ = Buffer<V>(whole_blocks(pixels_.size()), kLowest<V>);
   }
   read_pixels();
   V* const pixel_peaks = pixel_peaks_.data();

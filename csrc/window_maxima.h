@@ -15,8 +15,9 @@ namespace vl4pose {
 inline namespace VL4POSE_CPU_CAPABILITY {
 
 // A grid of rows x columns values, each with a window that reaches so far down and up, left and
-// right. A value has a position: its row times `stride` plus its column. Behind the columns of a
-// row and around all rows there are the lowest of values, enough for the windows.
+// right. A value has a position: its row times `stride`, which is of whole vectors, plus its
+// column. Behind the columns of a row and around all rows there are the lowest of values, enough
+// for the windows.
 template <class T>
 class WindowMaxima {
  public:
