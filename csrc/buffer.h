@@ -9,6 +9,8 @@
 namespace vl4pose {
 inline namespace VL4POSE_CPU_CAPABILITY {
 
+inline constexpr std::int64_t kCacheLine = 64;  // bytes
+
 // n values of a plain type, aligned to a cache line. (A std::vector's code would be shared between
 // the files that are compiled for different CPUs, and the linker keeps any one of them.)
 template <class T>
@@ -21,7 +23,7 @@ class Buffer {
   // For values that are written before they are read.
   static Buffer uninitialized(std::int64_t n) {
     // Aligned by hand: an aligned operator new takes longer, which shows in a call for one image.
-    constexpr std::size_t kLine = 64;
+    constexpr std::uintptr_t kLine = kCacheLine;
     Buffer buffer;
     buffer.memory_ = ::operator new(static_cast<std::size_t>(n) * sizeof(T) + kLine);
     const auto address = reinterpret_cast<std::uintptr_t>(buffer.memory_);

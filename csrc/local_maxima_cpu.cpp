@@ -105,7 +105,7 @@ Finite LocalMaxima<Stored>::scan_cells() {
       std::array<LaneMaxima<Stored>, kVectors> columns;
       const auto read_vector = [&](int v) {
         if (v % (kBytesOfLine / kVectorBytes) == 0) ahead.template some_lines<1>();
-        return load_stored(reinterpret_cast<const Stored*>(row) + v * kLanes<V>);
+        return loaded_once(load_stored(reinterpret_cast<const Stored*>(row) + v * kLanes<V>));
       };
       for (int v = 0; v < kVectors; ++v) columns[v] = LaneMaxima<Stored>(read_vector(v));
       for (std::int64_t r = 1; r < height; ++r) {

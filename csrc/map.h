@@ -74,15 +74,15 @@ class MapReader {
     const std::int64_t joint_step = heatmaps_.strides[1], step = heatmaps_.strides[3];
     // Where channels come last, the first joints bring the whole image into the second cache. So
     // that memory is busy afterwards, the other joints ask for the next image, a share each.
-    constexpr std::int64_t kLine = 64;
     const bool asks = joint_step == sizeof(Stored) && first > 0 && b + 1 < B;
     const std::int64_t share = asks ? W * step / ((J + kJoints - 1) / kJoints - 1) : 0;
     for (std::int64_t y = 0; y < H; ++y) {
       const std::byte* row = heatmaps_.at(b, first, y, std::int64_t{0});
       Stored* target = copy_.data() + y * width;
-      for (std::int64_t asked = 0; asked < share; asked += kLine) {
-        __builtin_prefetch(heatmaps_.at(b + 1, std::int64_t{0}, y, std::int64_t{0}) +
-                           (first / kJoints - 1) * share + asked);
+      const std::byte* const next =
+          asks ? heatmaps_.at(b + 1, std::int64_t{0}, y, std::int64_t{0}) : nullptr;
+      for (std::int64_t asked = 0; asked < share; asked += kCacheLine) {
+        __builtin_prefetch(next + (first / kJoints - 1) * share + asked);
       }
       const std::int64_t n = is_whole ? kJoints : joints;
       std::int64_t x = 0;

@@ -6,7 +6,6 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <limits>
 #include <type_traits>
 
@@ -22,7 +21,13 @@ using Key = std::int16_t;
 
 // Half precision is compared by its keys: twice as many fit into a vector, and nothing is widened.
 template <class Stored>
-using Ordered = std::conditional_t<sizeof(Stored) == sizeof(Key), Key, Wide<Stored>>;
+inline constexpr bool kIsHalf = sizeof(Stored) == sizeof(Key);
+template <class Stored>
+using Ordered = std::conditional_t<kIsHalf<Stored>, Key, Wide<Stored>>;
+
+// Of half precision.
+template <class Stored>
+inline constexpr Key kInfinityKey = std::is_same_v<Stored, Float16> ? 0x7c00 : 0x7f80;
 
 // Below and above all values; of floating-point numbers, the infinities.
 template <class T>
@@ -88,19 +93,23 @@ void store_keys(Key* to, const std::array<typename VectorOf<T, Bytes>::type, n>&
   }
 }
 
-// A vector of values that are stored one after the other.
+// A vector as it is stored: floating-point numbers, or the bits of half precision.
+template <class Stored>
+Vector<Ordered<Stored>> load_stored(const Stored* address) {
+  return load(reinterpret_cast<const Ordered<Stored>*>(address));
+}
+
+// A vector of stored values, in order.
 template <class Stored>
 Vector<Ordered<Stored>> load_ordered(const Stored* address) {
-  Vector<Ordered<Stored>> vector;
-  std::memcpy(&vector, address, sizeof vector);
-  if constexpr (std::is_same_v<Ordered<Stored>, Key>) vector = detail::key_of_bits(vector);
-  return vector;
+  if constexpr (kIsHalf<Stored>) return detail::key_of_bits(load_stored(address));
+  return load_stored(address);
 }
 
 // The value that is compared as `ordered`.
 template <class Stored>
 Wide<Stored> value_of(Ordered<Stored> ordered) {
-  if constexpr (std::is_same_v<Ordered<Stored>, Key>) {
+  if constexpr (kIsHalf<Stored>) {
     return widen(Stored{static_cast<std::uint16_t>(ordered < 0 ? 0x8000 - ordered : ordered)});
   } else {
     return ordered;
@@ -110,9 +119,8 @@ Wide<Stored> value_of(Ordered<Stored> ordered) {
 // The highest that stands for no more than a bound, which is below +inf.
 template <class Stored>
 Ordered<Stored> at_or_below(Wide<Stored> bound) {
-  if constexpr (std::is_same_v<Ordered<Stored>, Key>) {
-    constexpr Key kInfinity = std::is_same_v<Stored, Float16> ? 0x7c00 : 0x7f80;
-    int below = -kInfinity, above = kInfinity;
+  if constexpr (kIsHalf<Stored>) {
+    int below = -kInfinityKey<Stored>, above = kInfinityKey<Stored>;
     if (bound == -std::numeric_limits<float>::infinity()) return static_cast<Key>(below);
     while (above - below > 1) {
       const int middle = below + (above - below) / 2;
@@ -129,14 +137,6 @@ inline Key next_above(Key key) { return static_cast<Key>(key + 1); }
 inline float next_above(float value) { return std::nextafter(value, kHighest<float>); }
 inline double next_above(double value) { return std::nextafter(value, kHighest<double>); }
 
-// A vector as it is stored: floating-point numbers, or the bits of half precision.
-template <class Stored>
-Vector<Ordered<Stored>> load_stored(const Stored* address) {
-  Vector<Ordered<Stored>> vector;
-  std::memcpy(&vector, address, sizeof vector);
-  return loaded_once(vector);
-}
-
 enum class Finite : std::uint8_t { yes, no, unknown };
 
 // Of vectors the largest numbers, lane by lane, and whether NaN or +inf is among them.
@@ -152,7 +152,7 @@ class LaneMaxima {
 
   LaneMaxima() = default;
   explicit LaneMaxima(Vector<T> stored) : largest_(stored) {
-    if constexpr (kIsOfBits) {
+    if constexpr (kIsHalf<Stored>) {
       smallest_unsigned_ = largest_unsigned_ = std::bit_cast<Unsigned>(stored);
     } else {
       sum_ = stored;
@@ -162,14 +162,14 @@ class LaneMaxima {
   void take(Vector<T> stored) { take(LaneMaxima(stored)); }
   void take(const LaneMaxima& other) {
     largest_ = maximum<T>(largest_, other.largest_);
-    if constexpr (kIsOfBits) {
+    if constexpr (kIsHalf<Stored>) {
       smallest_unsigned_ = minimum<std::uint16_t>(smallest_unsigned_, other.smallest_unsigned_);
     }
     take_nonfinite(other);
   }
   // Takes from others only whether NaN or +inf is among them.
   void take_nonfinite(const LaneMaxima& other) {
-    if constexpr (kIsOfBits) {
+    if constexpr (kIsHalf<Stored>) {
       largest_unsigned_ = maximum<std::uint16_t>(largest_unsigned_, other.largest_unsigned_);
     } else {
       sum_ += other.sum_;
@@ -177,7 +177,7 @@ class LaneMaxima {
   }
 
   Vector<T> ordered() const {
-    if constexpr (kIsOfBits) {
+    if constexpr (kIsHalf<Stored>) {
       const auto negative = std::bit_cast<Vector<Key>>(smallest_unsigned_);
       return detail::key_of_bits(largest_ < 0 ? negative : largest_);
     } else {
@@ -187,10 +187,10 @@ class LaneMaxima {
 
   // Where `largest` is the largest number of all.
   Finite is_finite(T largest) const {
-    if constexpr (kIsOfBits) {
-      constexpr std::uint16_t kInfinity = std::is_same_v<Stored, Float16> ? 0x7c00 : 0x7f80;
-      const bool holds = largest < kInfinity &&
-                         largest_lane<std::uint16_t>(largest_unsigned_) <= (0x8000 | kInfinity);
+    if constexpr (kIsHalf<Stored>) {
+      const bool holds =
+          largest < kInfinityKey<Stored> &&
+          largest_lane<std::uint16_t>(largest_unsigned_) <= (0x8000 | kInfinityKey<Stored>);
       return holds ? Finite::yes : Finite::no;
     } else {
       const Vector<T> rest = sum_ - sum_;
@@ -201,13 +201,12 @@ class LaneMaxima {
   }
 
  private:
-  static constexpr bool kIsOfBits = std::is_same_v<T, Key>;
   struct Nothing {};
   using Unsigned = Vector<std::uint16_t>;
 
   Vector<T> largest_;
-  [[no_unique_address]] std::conditional_t<kIsOfBits, Nothing, Vector<T>> sum_;
-  [[no_unique_address]] std::conditional_t<kIsOfBits, Unsigned, Nothing> smallest_unsigned_,
+  [[no_unique_address]] std::conditional_t<kIsHalf<Stored>, Nothing, Vector<T>> sum_;
+  [[no_unique_address]] std::conditional_t<kIsHalf<Stored>, Unsigned, Nothing> smallest_unsigned_,
       largest_unsigned_;
 };
 

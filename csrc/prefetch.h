@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "array.h"
+#include "buffer.h"
 
 namespace vl4pose {
 inline namespace VL4POSE_CPU_CAPABILITY {
@@ -25,7 +26,7 @@ class Prefetch {
     const std::int64_t row = std::abs(heatmaps.strides[2]);
     // Only of maps that lie in one piece of memory, or nearly.
     if (heatmaps.strides[3] == size_of(heatmaps.dtype) && row <= 2 * W * heatmaps.strides[3]) {
-      lines_of_map_ = (H * row + kLine - 1) / kLine;
+      lines_of_map_ = (H * row + kCacheLine - 1) / kCacheLine;
     }
   }
 
@@ -39,27 +40,27 @@ class Prefetch {
     b_ = b;
     j_ = j;
     if (is_close()) {
-      next_ = first_line(b, j) + kLead * kLine;
-      end_ = next_ + lines_of_map_ * kLine;
-      step_ = kLine;
+      next_ = first_line(b, j) + kLead * kCacheLine;
+      end_ = next_ + lines_of_map_ * kCacheLine;
+      step_ = kCacheLine;
       return;
     }
     const bool is_last_joint = j + 1 == J;
     const std::int64_t next_b = is_last_joint ? b + 1 : b, next_j = is_last_joint ? 0 : j + 1;
     const bool is_any = next_b < B && lines_of_map_ > 0;
-    step_ = is_any ? kLine : 0;
+    step_ = is_any ? kCacheLine : 0;
     end_ = next_;
     if (!is_any) return;
     next_ = first_line(next_b, next_j);
-    end_ = next_ + lines_of_map_ * kLine;
+    end_ = next_ + lines_of_map_ * kCacheLine;
   }
 
   // Asks for so many cache lines more.
   void lines(std::int64_t n) {
     // In a register: the compiler does not know that a prefetch reads nothing of this object.
     const std::byte* line = next_;
-    const std::byte* const end = std::min(line + n * kLine, end_);
-    for (; line < end; line += kLine) __builtin_prefetch(line);
+    const std::byte* const end = std::min(line + n * kCacheLine, end_);
+    for (; line < end; line += kCacheLine) __builtin_prefetch(line);
     next_ = line;
   }
 
@@ -75,7 +76,6 @@ class Prefetch {
   void rest() { lines(lines_of_map_); }
 
  private:
-  static constexpr std::int64_t kLine = 64;
   static constexpr std::int64_t kMostOfNextMap = 384;  // lines, half of a small first cache
   static constexpr std::int64_t kLead = 96;            // lines
 

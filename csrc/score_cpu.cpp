@@ -50,7 +50,7 @@ class ImagePass {
   void operator()(std::int64_t b) {
     status_ = 0;
     for (std::int64_t j = 0; j < J_ && !(status_ & status::kNonfiniteHeatmap); ++j) read_map(b, j);
-    prefetch_.start(b + 1, 0);
+    prefetch_.start(b + 1, 0);  // all of which was asked for
     if (status_ & status::kNonfiniteHeatmap) poison_image(b);
     if (in_.params.data) read_links(b);
     if (!(status_ & status::kNonfiniteHeatmap)) {

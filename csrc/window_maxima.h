@@ -46,7 +46,7 @@ class WindowMaxima {
   const T* row(std::int64_t i) const { return values() + i * stride_; }
 
   // Calls visit(row, column, values, maxima of their windows) for each vector of positions, of
-  // which that is the first, in any order. A row's last vector may reach into the next row.
+  // which that is the first, in any order.
   template <class Visit>
   void for_each_vector(const Visit& visit) {
     // Maxima over runs of values, first down the columns, then along the rows, until a few runs
