@@ -110,6 +110,15 @@ struct View {
   double operator()(Index... index) const {
     return read_floating(at(index...), dtype);
   }
+  // What index i of the first axis holds.
+  [[gnu::always_inline]] View<N - 1> operator[](std::int64_t i) const {
+    View<N - 1> rest{data + i * strides[0], dtype, {}, {}};
+    for (int axis = 1; axis < N; ++axis) {
+      rest.shape[axis - 1] = shape[axis];
+      rest.strides[axis - 1] = strides[axis];
+    }
+    return rest;
+  }
 };
 
 }  // namespace vl4pose

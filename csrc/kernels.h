@@ -4,7 +4,10 @@
 #include <cstdint>
 
 #include "array.h"
+#include "log_likelihood.h"
+#include "offset_log_likelihood.h"
 #include "score.h"
+#include "score_backward.h"
 #include "skeleton.h"
 
 namespace vl4pose {
@@ -13,7 +16,8 @@ struct Range {
   std::int64_t begin, end;
 };
 
-// The contracts are those of score.h, weights.h, log_likelihood.h and offset_log_likelihood.h.
+// The contracts are those of score.h, score_backward.h, weights.h, log_likelihood.h and
+// offset_log_likelihood.h, but every gradient is of each image.
 template <class T>
 struct Kernels {
   void (*score)(const ScoreInputs& inputs, const ScoreOptions& options,
@@ -26,6 +30,20 @@ struct Kernels {
   void (*offset_log_likelihood)(const View<3>& keypoints, const View<3>& offsets,
                                 const View<4>& scale_tril, const View<2>& visible, const Tree& tree,
                                 T* total, T* per_link, Range images);
+  void (*score_backward)(const ScoreBackwardInputs& inputs, const ScoreOptions& options,
+                         const ScoreGradients<T>& to, Range images);
+  void (*peak_weights_backward)(const View<3>& grad, const View<3>& values, const View<2>& count,
+                                double temperature, const View<3>& tangent, T* grad_values,
+                                T* weights_tangent, Range rows);  // of B * J
+  void (*pose_log_likelihood_backward)(const View<2>& grad, const View<3>& keypoints,
+                                       const View<3>& params, const View<2>& visible,
+                                       const Tree& tree, const PoseTangents& tangents,
+                                       const PoseGradients<T>& to, Range images);
+  void (*offset_log_likelihood_backward)(const View<2>& grad, const View<3>& keypoints,
+                                         const View<3>& offsets, const View<4>& scale_tril,
+                                         const View<2>& visible, const Tree& tree,
+                                         const OffsetTangents& tangents,
+                                         const OffsetGradients<T>& to, Range images);
 };
 
 // Those of the CPU capability in use.
@@ -45,6 +63,19 @@ void pose_log_likelihood(const View<3>&, const View<3>&, const View<2>&, const T
 template <class T>
 void offset_log_likelihood(const View<3>&, const View<3>&, const View<4>&, const View<2>&,
                            const Tree&, T*, T*, Range);
+template <class T>
+void score_backward(const ScoreBackwardInputs&, const ScoreOptions&, const ScoreGradients<T>&,
+                    Range);
+template <class T>
+void peak_weights_backward(const View<3>&, const View<3>&, const View<2>&, double, const View<3>&,
+                           T*, T*, Range);
+template <class T>
+void pose_log_likelihood_backward(const View<2>&, const View<3>&, const View<3>&, const View<2>&,
+                                  const Tree&, const PoseTangents&, const PoseGradients<T>&, Range);
+template <class T>
+void offset_log_likelihood_backward(const View<2>&, const View<3>&, const View<3>&, const View<4>&,
+                                    const View<2>&, const Tree&, const OffsetTangents&,
+                                    const OffsetGradients<T>&, Range);
 
 }  // namespace VL4POSE_CPU_CAPABILITY
 #endif

@@ -12,6 +12,7 @@
 #include "offset_log_likelihood.h"
 #include "python_array.h"
 #include "score.h"
+#include "score_backward.h"
 #include "weights.h"
 
 namespace vl4pose::python {
@@ -169,6 +170,151 @@ void bind_offset_log_likelihood(const py::object& keypoints, const py::object& o
   });
 }
 
+// An argument that may be None, of rank N, repeated for B images where it has no axis for them.
+template <int N>
+View<N> view_or_none(Array& array, const py::object& source, std::int64_t repeat = 1) {
+  if (source.is_none()) return {};
+  array = as_array(source);
+  return array.view<N>(repeat);
+}
+
+// A gradient of T of n numbers that may be None, where it is not wanted.
+template <class T>
+T* gradient_or_none(const py::object& output, std::int64_t n) {
+  return output.is_none() ? nullptr : as_array(output).contiguous<T>(n);
+}
+
+// Of an argument that all images share, the gradient is one for all.
+bool is_shared(const py::object& argument, int rank) {
+  return !argument.is_none() && as_array(argument).ndim < rank;
+}
+
+// Calls run(T{}), T being the dtype of the results.
+template <class Run>
+void with_result_dtype(DType dtype, const Run& run) {
+  dtype == DType::float64 ? run(double{}) : run(float{});
+}
+
+void bind_score_backward(const py::object& xy, const py::object& values, const py::object& count,
+                         const py::object& params, const py::object& grad_score,
+                         const py::object& grad_entropy, const py::object& tree,
+                         const ScoreOptions& options, const py::object& values_tangent,
+                         const py::object& params_tangent, const py::object& by_values,
+                         const py::object& by_params, const py::object& score_tangent,
+                         const py::object& entropy_tangent, int num_threads) {
+  const Array xy_array = as_array(xy), value_array = as_array(values), counts = as_array(count);
+  Array arrays[5];
+  ScoreBackwardInputs inputs;
+  inputs.xy = xy_array.view<4>();
+  inputs.values = value_array.view<3>();
+  inputs.count = counts.view<2>();
+  const auto [B, J, K] = inputs.values.shape;
+  inputs.params = view_or_none<3>(arrays[0], params, B);
+  inputs.grad_score = view_or_none<1>(arrays[1], grad_score);
+  inputs.grad_entropy = view_or_none<1>(arrays[2], grad_entropy);
+  inputs.values_tangent = view_or_none<3>(arrays[3], values_tangent);
+  inputs.params_tangent = view_or_none<3>(arrays[4], params_tangent, B);
+  const std::int64_t L = inputs.params.shape[1];
+  if (!tree.is_none()) {
+    inputs.tree = tree.cast<const Tree*>();
+    check_fits(*inputs.tree, J, L);
+  }
+  const bool shared = is_shared(params, 3);
+  with_result_dtype(value_array.dtype, [&]<class T>(T) {
+    ScoreGradients<T> to;
+    to.values = gradient_or_none<T>(by_values, B * J * K);
+    to.params = gradient_or_none<T>(by_params, (shared ? 1 : B) * L * 2);
+    to.score = gradient_or_none<T>(score_tangent, B);
+    to.entropy = gradient_or_none<T>(entropy_tangent, B);
+    to.params_are_shared = shared;
+    const py::gil_scoped_release release;
+    score_backward(inputs, options, to, num_threads);
+  });
+}
+
+void bind_peak_weights_backward(const py::object& grad, const py::object& values,
+                                const py::object& count, double temperature,
+                                const py::object& tangent, const py::object& by_values,
+                                const py::object& weights_tangent, int num_threads) {
+  const Array grads = as_array(grad), value_array = as_array(values);
+  Array counts, tangents;
+  const View<3> grad_view = grads.view<3>(), view = value_array.view<3>();
+  const View<2> count_view = view_or_none<2>(counts, count);
+  const View<3> tangent_view = view_or_none<3>(tangents, tangent);
+  const std::int64_t n = view.shape[0] * view.shape[1] * view.shape[2];
+  with_result_dtype(value_array.dtype, [&]<class T>(T) {
+    T* const to_values = gradient_or_none<T>(by_values, n);
+    T* const to_weights = gradient_or_none<T>(weights_tangent, n);
+    const py::gil_scoped_release release;
+    peak_weights_backward(grad_view, view, count_view, temperature, tangent_view, to_values,
+                          to_weights, num_threads);
+  });
+}
+
+void bind_pose_log_likelihood_backward(const py::object& grad, const py::object& keypoints,
+                                       const py::object& params, const py::object& visible,
+                                       const Tree& tree, const py::object& keypoints_tangent,
+                                       const py::object& params_tangent,
+                                       const py::object& by_keypoints, const py::object& by_params,
+                                       const py::object& per_link_tangent, int num_threads) {
+  const Array grads = as_array(grad), points = as_array(keypoints), links = as_array(params);
+  Array mask, arrays[2];
+  const View<3> point_view = points.view<3>();
+  const auto [B, J, D] = point_view.shape;
+  const std::int64_t L = tree.num_links();
+  const View<2> grad_view = grads.view<2>(), mask_view = view_or_none<2>(mask, visible);
+  const View<3> link_view = links.view<3>(B);
+  check_fits(tree, J, link_view.shape[1]);
+  const PoseTangents tangents{view_or_none<3>(arrays[0], keypoints_tangent),
+                              view_or_none<3>(arrays[1], params_tangent, B)};
+  const bool shared = is_shared(params, 3);
+  with_result_dtype(points.dtype, [&]<class T>(T) {
+    PoseGradients<T> to;
+    to.keypoints = gradient_or_none<T>(by_keypoints, B * J * D);
+    to.params = gradient_or_none<T>(by_params, (shared ? 1 : B) * L * 2);
+    to.per_link = gradient_or_none<T>(per_link_tangent, B * L);
+    to.params_are_shared = shared;
+    const py::gil_scoped_release release;
+    pose_log_likelihood_backward(grad_view, point_view, link_view, mask_view, tree, tangents, to,
+                                 num_threads);
+  });
+}
+
+void bind_offset_log_likelihood_backward(
+    const py::object& grad, const py::object& keypoints, const py::object& offsets,
+    const py::object& scale_tril, const py::object& visible, const Tree& tree,
+    const py::object& keypoints_tangent, const py::object& offsets_tangent,
+    const py::object& scale_tril_tangent, const py::object& by_keypoints,
+    const py::object& by_offsets, const py::object& by_scale_tril,
+    const py::object& per_link_tangent, int num_threads) {
+  const Array grads = as_array(grad), points = as_array(keypoints), shifts = as_array(offsets),
+              scales = as_array(scale_tril);
+  Array mask, arrays[3];
+  const View<3> point_view = points.view<3>();
+  const auto [B, J, D] = point_view.shape;
+  const std::int64_t L = tree.num_links();
+  const View<2> grad_view = grads.view<2>(), mask_view = view_or_none<2>(mask, visible);
+  const View<3> shift_view = shifts.view<3>(B);
+  const View<4> scale_view = scales.view<4>(B);
+  check_fits(tree, J, shift_view.shape[1]);
+  const OffsetTangents tangents{view_or_none<3>(arrays[0], keypoints_tangent),
+                                view_or_none<3>(arrays[1], offsets_tangent, B),
+                                view_or_none<4>(arrays[2], scale_tril_tangent, B)};
+  const bool shares_offsets = is_shared(offsets, 3), shares_scales = is_shared(scale_tril, 4);
+  with_result_dtype(points.dtype, [&]<class T>(T) {
+    OffsetGradients<T> to;
+    to.keypoints = gradient_or_none<T>(by_keypoints, B * J * D);
+    to.offsets = gradient_or_none<T>(by_offsets, (shares_offsets ? 1 : B) * L * D);
+    to.scale_tril = gradient_or_none<T>(by_scale_tril, (shares_scales ? 1 : B) * L * D * D);
+    to.per_link = gradient_or_none<T>(per_link_tangent, B * L);
+    to.offsets_are_shared = shares_offsets;
+    to.scale_tril_is_shared = shares_scales;
+    const py::gil_scoped_release release;
+    offset_log_likelihood_backward(grad_view, point_view, shift_view, scale_view, mask_view, tree,
+                                   tangents, to, num_threads);
+  });
+}
+
 py::dict build_info() {
   py::dict info;
   info["version"] = VL4POSE_VERSION;
@@ -193,6 +339,10 @@ PYBIND11_MODULE(_core, module) {
   module.def("peak_weights", &bind_peak_weights);
   module.def("pose_log_likelihood", &bind_pose_log_likelihood);
   module.def("offset_log_likelihood", &bind_offset_log_likelihood);
+  module.def("score_backward", &bind_score_backward);
+  module.def("peak_weights_backward", &bind_peak_weights_backward);
+  module.def("pose_log_likelihood_backward", &bind_pose_log_likelihood_backward);
+  module.def("offset_log_likelihood_backward", &bind_offset_log_likelihood_backward);
   module.def("build_info", &build_info);
   module.def("cpu_capabilities", &cpu_capabilities);
   module.def("cpu_capability", &cpu_capability);

@@ -17,4 +17,31 @@ void offset_log_likelihood(const View<3>& keypoints, const View<3>& offsets,
                            const View<4>& scale_tril, const View<2>& visible, const Tree& tree,
                            T* total, T* per_link, int num_threads);
 
+// Where derivatives go, each contiguous, of T, null where it is not wanted.
+template <class T>
+struct OffsetGradients {
+  T* keypoints = nullptr;   // (B, J, D)
+  T* offsets = nullptr;     // (B, L, D), or (L, D)
+  T* scale_tril = nullptr;  // (B, L, D, D), or (L, D, D); 0 above the diagonal
+  T* per_link = nullptr;    // (B, L), with tangents only
+  // By all images: their gradients are the sums, without the axis B.
+  bool offsets_are_shared = false, scale_tril_is_shared = false;
+};
+
+// A direction in which the arguments move; data null for what stays.
+struct OffsetTangents {
+  View<3> keypoints;   // (B, J, D)
+  View<3> offsets;     // (B, L, D)
+  View<4> scale_tril;  // (B, L, D, D)
+};
+
+// The gradient of sum grad * per_link by keypoints, offsets and scale_tril, grad (B, L); or, with
+// tangents, the derivatives along them: see log_likelihood.h.
+template <class T>
+void offset_log_likelihood_backward(const View<2>& grad, const View<3>& keypoints,
+                                    const View<3>& offsets, const View<4>& scale_tril,
+                                    const View<2>& visible, const Tree& tree,
+                                    const OffsetTangents& tangents, const OffsetGradients<T>& to,
+                                    int num_threads);
+
 }  // namespace vl4pose

@@ -3,6 +3,7 @@
 
 #include "buffer.h"
 #include "decode.h"
+#include "image_output.h"
 #include "kernels.h"
 #include "local_maxima.h"
 #include "map.h"
@@ -195,30 +196,25 @@ class ImagePass {
     }
   }
 
-  template <class U>
-  static void fill(U* output, std::int64_t b, std::int64_t per_image, double value) {
-    if (output) std::fill_n(output + b * per_image, per_image, static_cast<U>(value));
-  }
-
   void poison_image(std::int64_t b) {
-    fill(out_.xy, b, J_ * K_ * 2, -1);
-    fill(out_.values, b, J_ * K_, kNaN);
-    fill(out_.count, b, J_, 0);
-    fill(out_.entropy, b, J_, kNaN);
-    fill(out_.entropy_sum, b, 1, kNaN);
-    fill(out_.keypoints, b, J_ * 2, kNaN);
-    fill(out_.confidence, b, J_, kNaN);
+    fill_image(out_.xy, b, J_ * K_ * 2, -1);
+    fill_image(out_.values, b, J_ * K_, kNaN);
+    fill_image(out_.count, b, J_, 0);
+    fill_image(out_.entropy, b, J_, kNaN);
+    fill_image(out_.entropy_sum, b, 1, kNaN);
+    fill_image(out_.keypoints, b, J_ * 2, kNaN);
+    fill_image(out_.confidence, b, J_, kNaN);
     poison_pose(b);
   }
 
   void poison_pose(std::int64_t b) {
-    fill(out_.score, b, 1, kNaN);
-    fill(out_.per_link, b, L_, kNaN);
-    fill(out_.posterior, b, J_ * K_, kNaN);
-    fill(out_.refined_keypoints, b, J_ * 2, kNaN);
-    fill(out_.peak_index, b, J_, -1);
-    fill(out_.changed, b, J_, 0);
-    fill(out_.log_prob, b, 1, kNaN);
+    fill_image(out_.score, b, 1, kNaN);
+    fill_image(out_.per_link, b, L_, kNaN);
+    fill_image(out_.posterior, b, J_ * K_, kNaN);
+    fill_image(out_.refined_keypoints, b, J_ * 2, kNaN);
+    fill_image(out_.peak_index, b, J_, -1);
+    fill_image(out_.changed, b, J_, 0);
+    fill_image(out_.log_prob, b, 1, kNaN);
   }
 
   const ScoreInputs& in_;

@@ -14,4 +14,14 @@ template <class T>
 void peak_weights(const View<3>& values, const View<2>& count, double temperature, T* weights,
                   int num_threads);
 
+// The gradient of sum grad * weights by values, grad (B, J, K), written to grad_values (B, J, K).
+// With a tangent of values, data not null, the derivative of that gradient along it instead, and to
+// weights_tangent (B, J, K) that of weights: what a second backward pass needs. Both contiguous, of
+// T, null where not wanted. Unused slots have gradient 0, a row with NaN or +inf NaN, unless its
+// grad is 0.
+template <class T>
+void peak_weights_backward(const View<3>& grad, const View<3>& values, const View<2>& count,
+                           double temperature, const View<3>& tangent, T* grad_values,
+                           T* weights_tangent, int num_threads);
+
 }  // namespace vl4pose

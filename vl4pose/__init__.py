@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 from typing import TYPE_CHECKING, Any
 
 try:
@@ -20,6 +21,7 @@ except ImportError as error:
     ) from error
 
 from vl4pose.cpu_capability import cpu_capabilities, get_cpu_capability, set_cpu_capability
+from vl4pose.image_transform import to_heatmap_pixels
 from vl4pose.link_params import fit_params, load_params, save_params
 from vl4pose.results import Analysis, Decoded, Peaks, Refined, Status
 from vl4pose.scoring import (
@@ -36,8 +38,13 @@ from vl4pose.scoring import (
 from vl4pose.skeleton import Skeleton, get_skeleton
 
 if TYPE_CHECKING:
+    from vl4pose import losses as losses
     from vl4pose import nn as nn
     from vl4pose import reference as reference
+    from vl4pose.losses import NLLLoss as NLLLoss
+    from vl4pose.losses import OffsetNLLLoss as OffsetNLLLoss
+    from vl4pose.losses import nll_loss as nll_loss
+    from vl4pose.losses import offset_nll_loss as offset_nll_loss
     from vl4pose.scorer import Scorer as Scorer
 
 __version__ = "0.1.0"
@@ -65,12 +72,22 @@ __all__ = [
     "save_params",
     "score",
     "set_cpu_capability",
+    "to_heatmap_pixels",
 ]
 
 
 # Not imported with the package: the first would make the import slower, the others need torch.
-_LAZY_MODULES = {"reference": "vl4pose.reference", "nn": "vl4pose.nn", "Scorer": "vl4pose.scorer"}
-_NEED_TORCH = ("nn", "Scorer")
+_LAZY_MODULES = {
+    "reference": "vl4pose.reference",
+    "losses": "vl4pose.losses",
+    "nll_loss": "vl4pose.losses",
+    "offset_nll_loss": "vl4pose.losses",
+    "NLLLoss": "vl4pose.losses",
+    "OffsetNLLLoss": "vl4pose.losses",
+    "nn": "vl4pose.nn",
+    "Scorer": "vl4pose.scorer",
+}
+_NEED_TORCH = [name for name in _LAZY_MODULES if name != "reference"]
 
 
 def __getattr__(name: str) -> Any:
@@ -92,3 +109,9 @@ def _has_torch() -> bool:
         return importlib.util.find_spec("torch") is not None
     except ImportError:  # as a finder says of a module that it hides
         return False
+
+
+# What torch.load and torch.export.load read may name the operations. Where torch comes later, they
+# are registered at the first call that needs them, or by `import vl4pose.losses`.
+if "torch" in sys.modules and hasattr(sys.modules["torch"], "library"):
+    importlib.import_module("vl4pose._torch_ops")

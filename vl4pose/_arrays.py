@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-_FLOATING = "float16, bfloat16, float32 or float64"
+FLOATING = "float16, bfloat16, float32 or float64"
 _DLPACK_CPU = 1
 
 
@@ -112,7 +112,7 @@ class _NumpyKind(ArrayKind):
             if array.dtype.name == "bfloat16":  # from ml_dtypes: NumPy has none of its own
                 return self._SINGLE
             raise TypeError(
-                f"{argument} must be {_FLOATING} in native byte order, got {array.dtype}"
+                f"{argument} must be {FLOATING} in native byte order, got {array.dtype}"
             )
         return allocator
 
@@ -184,7 +184,7 @@ def _row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
 class _TorchKind(ArrayKind):
     def __init__(self, torch: Any) -> None:
         self.int32, self._int64, self.bool_ = torch.int32, torch.int64, torch.bool
-        self._strided, self._is_grad_enabled = torch.strided, torch.is_grad_enabled
+        self._is_grad_enabled = torch.is_grad_enabled
         single = _TorchAllocator(torch, torch.float32)
         double = _TorchAllocator(torch, torch.float64)
         self._allocators = {
@@ -221,19 +221,14 @@ class _TorchKind(ArrayKind):
             raise ValueError(
                 f"{argument} must be on the device of {first} (cpu), got {array.device}"
             )
-        if array.layout is not self._strided or array.is_nested:
-            got = "a nested one" if array.is_nested else f"layout {array.layout}"
-            raise TypeError(f"{argument} must be a dense tensor, got {got}")
+        check_dense(array, argument)
         if not array.is_cpu:
-            raise RuntimeError(
-                f"{argument} must be on the CPU, got {array.device}: this build of vl4pose has "
-                f"CPU kernels only; pass {argument}.cpu()"
-            )
+            raise RuntimeError(no_kernels(array, argument))
 
     def check_floating(self, array: Any, argument: str) -> Allocator:
         allocator = self._allocators.get(array.dtype)
         if allocator is None:
-            raise TypeError(f"{argument} must be {_FLOATING}, got {array.dtype}")
+            raise TypeError(f"{argument} must be {FLOATING}, got {array.dtype}")
         return allocator
 
     def integers(self, array: Any) -> Any:
@@ -247,6 +242,21 @@ class _TorchKind(ArrayKind):
 
     def finish(self, results: list[Any], is_batch: bool) -> list[Any]:
         return results
+
+
+def check_dense(tensor: Any, argument: str) -> None:
+    """Raise unless a tensor has its numbers at strides."""
+    if str(tensor.layout) != "torch.strided" or tensor.is_nested:
+        got = "a nested one" if tensor.is_nested else f"layout {tensor.layout}"
+        raise TypeError(f"{argument} must be a dense tensor, got {got}")
+
+
+def no_kernels(tensor: Any, argument: str) -> str:
+    """Return what is wrong with a tensor on another device than the CPU."""
+    return (
+        f"{argument} must be on the CPU, got {tensor.device}: this build of vl4pose has CPU "
+        f"kernels only; pass {argument}.cpu()"
+    )
 
 
 # By type, of the types that most arguments are. torch's is here once a tensor has come.
@@ -295,6 +305,47 @@ def is_tensor(array: Any) -> bool:
     """Return whether an argument is a torch tensor, without importing torch for it."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(array, torch.Tensor)
+
+
+def is_compiling() -> bool:
+    """Return whether torch.compile or torch.export traces this call, without importing torch."""
+    torch = sys.modules.get("torch")
+    return torch is not None and torch.compiler.is_compiling()
+
+
+def through_torch(first: Any, *others: Any) -> bool:
+    """Return whether torch must see an operation: to trace, transform or differentiate it.
+
+    ``first`` is the argument whose kind the results have. Where this is False, all tensors hold
+    data, and what is computed of them needs no gradient.
+    """
+    if not is_tensor(first):
+        return False
+    torch = sys.modules["torch"]
+    if torch.compiler.is_compiling():
+        return True
+    is_plain = _plain_tensors(torch)
+    return not (is_plain(first) and all(map(is_plain, others)))
+
+
+@functools.lru_cache(maxsize=1)
+def _plain_tensors(torch: Any) -> Callable[[Any], bool]:
+    plain_types = {torch.Tensor, torch.nn.Parameter}
+    is_grad_enabled = torch.is_grad_enabled
+    is_transforming = torch._C._are_functorch_transforms_active
+    forward_ad = torch.autograd.forward_ad
+
+    def is_plain(array: Any) -> bool:
+        if type(array) not in plain_types:
+            return not isinstance(array, torch.Tensor)
+        return not (
+            (array.requires_grad and is_grad_enabled())
+            or array.is_meta
+            or is_transforming()
+            or forward_ad._current_level >= 0
+        )
+
+    return is_plain
 
 
 def default_num_threads() -> int:

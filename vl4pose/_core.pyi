@@ -59,6 +59,66 @@ def offset_log_likelihood(
     num_threads: int,
     /,
 ) -> None: ...
+def score_backward(
+    xy: Any,
+    values: Any,
+    count: Any,
+    params: Any | None,
+    grad_score: Any | None,
+    grad_entropy: Any | None,
+    tree: Tree | None,
+    options: ScoreOptions,
+    values_tangent: Any | None,
+    params_tangent: Any | None,
+    by_values: Any | None,
+    by_params: Any | None,
+    score_tangent: Any | None,
+    entropy_tangent: Any | None,
+    num_threads: int,
+    /,
+) -> None: ...
+def peak_weights_backward(
+    grad: Any,
+    values: Any,
+    count: Any | None,
+    temperature: float,
+    tangent: Any | None,
+    by_values: Any | None,
+    weights_tangent: Any | None,
+    num_threads: int,
+    /,
+) -> None: ...
+def pose_log_likelihood_backward(
+    grad: Any,
+    keypoints: Any,
+    params: Any,
+    visible: Any | None,
+    tree: Tree,
+    keypoints_tangent: Any | None,
+    params_tangent: Any | None,
+    by_keypoints: Any | None,
+    by_params: Any | None,
+    per_link_tangent: Any | None,
+    num_threads: int,
+    /,
+) -> None: ...
+def offset_log_likelihood_backward(
+    grad: Any,
+    keypoints: Any,
+    offsets: Any,
+    scale_tril: Any,
+    visible: Any | None,
+    tree: Tree,
+    keypoints_tangent: Any | None,
+    offsets_tangent: Any | None,
+    scale_tril_tangent: Any | None,
+    by_keypoints: Any | None,
+    by_offsets: Any | None,
+    by_scale_tril: Any | None,
+    per_link_tangent: Any | None,
+    num_threads: int,
+    /,
+) -> None: ...
 def build_info() -> BuildInfo: ...
 def cpu_capabilities() -> list[str]: ...
 def cpu_capability() -> str: ...

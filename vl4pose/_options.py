@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 import math
 import numbers
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from vl4pose import _core
-from vl4pose._arrays import default_num_threads
+from vl4pose._arrays import default_num_threads, is_compiling
 from vl4pose.skeleton import nearest, shown
 
 METHODS = ("expected", "max", "marginal", "sum")
@@ -20,6 +20,26 @@ MAX_NUM_PEAKS = 4096
 MIN_TEMPERATURE, MAX_TEMPERATURE = 1e-6, 1e6
 # Beyond any map's size a distance in pixels changes nothing; this one fits the core's integers.
 _MAX_PIXELS = 2**31
+
+
+class Options(NamedTuple):
+    """Options of the fused pass that have been checked; of equal ones there is one object."""
+
+    num_peaks: int
+    min_distance: int
+    threshold_abs: float | None
+    threshold_rel: float | None
+    exclude_border: int
+    temperature: float
+    method: str
+    objective: str
+    subpixel: str | None
+
+
+@functools.lru_cache(maxsize=256)
+def core_options(options: Options) -> _core.ScoreOptions:
+    """Return options in the form of the compiled core."""
+    return _core.ScoreOptions(*options[:-1], options.subpixel or "none")
 
 
 def score_options(
@@ -33,8 +53,8 @@ def score_options(
     method: str = "expected",
     objective: str = "map",
     subpixel: str | None = None,
-) -> _core.ScoreOptions:
-    """Return checked options in the core's form; equal options are checked once.
+) -> Options:
+    """Return checked options; equal options are checked once.
 
     Raises
     ------
@@ -52,10 +72,11 @@ def score_options(
         objective,
         subpixel,
     )
-    try:
-        return _checked(*values)
-    except TypeError:
-        pass
+    if not is_compiling():  # which cannot look into a cache
+        try:
+            return _checked(*values)
+        except TypeError:
+            pass
     # Either a wrong type or an argument that cannot be a cache key: say which and why.
     return _checked.__wrapped__(*values)
 
@@ -72,14 +93,14 @@ def _checked(
     method: Any,
     objective: Any,
     subpixel: Any,
-) -> _core.ScoreOptions:
+) -> Options:
     distance = integer(min_distance, "min_distance", 1)
     if isinstance(exclude_border, (bool, np.bool_)):
         border = distance if exclude_border else 0
     else:
         border = integer(exclude_border, "exclude_border", 0)
-    step = "none" if subpixel is None else choice(subpixel, "subpixel", SUBPIXELS, " or None")
-    return _core.ScoreOptions(
+    step = None if subpixel is None else choice(subpixel, "subpixel", SUBPIXELS, " or None")
+    return Options(
         num_peaks=integer(num_peaks, "num_peaks", 1, MAX_NUM_PEAKS),
         min_distance=min(distance, _MAX_PIXELS),
         threshold_abs=_threshold(threshold_abs, "threshold_abs"),

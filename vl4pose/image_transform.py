@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from vl4pose._arrays import is_tensor
 from vl4pose.skeleton import nearest
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["ImageTransform", "Placement"]
+__all__ = ["ImageTransform", "Placement", "to_heatmap_pixels"]
 
 FITS = ("letterbox", "crop")
 ALIGNMENTS = ("corners", "centers")
@@ -156,7 +157,7 @@ class ImageTransform:
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
-        set_(self, "input_size", _checked_size(self.input_size))
+        set_(self, "input_size", _checked_size(self.input_size, "input_size"))
         set_(self, "mean", _checked_channels("mean", self.mean))
         std = _checked_channels("std", self.std)
         set_(self, "std", std)
@@ -273,7 +274,7 @@ class ImageTransform:
         placement : Placement
             What :meth:`place` or :meth:`apply` returned for the image.
         """
-        scale, shift = self._heatmap_affine(heatmap_size)
+        scale, shift = _heatmap_affine(self.input_size, heatmap_size, self.heatmap_align)
         return placement.input_to_image(np.asarray(xy, np.float64) * scale + shift)
 
     def image_to_heatmap(
@@ -283,20 +284,9 @@ class ImageTransform:
 
         A heatmap that is one pixel wide under ``"corners"`` has no inverse; it gives 0.
         """
-        scale, shift = self._heatmap_affine(heatmap_size)
+        scale, shift = _heatmap_affine(self.input_size, heatmap_size, self.heatmap_align)
         offset = placement.image_to_input(xy) - shift
         return np.divide(offset, scale, out=np.zeros_like(offset), where=scale != 0)
-
-    def _heatmap_affine(
-        self, heatmap_size: tuple[int, int]
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        size = np.array(self.input_size, np.float64)
-        cells = np.array(heatmap_size, np.float64)
-        if self.heatmap_align == "centers":
-            return size / cells, (size / cells - 1) / 2
-        single = cells == 1
-        scale = np.where(single, 0.0, (size - 1) / np.where(single, 1.0, cells - 1))
-        return scale, np.where(single, (size - 1) / 2, 0.0)
 
     def _letterbox(self, source: tuple[float, float, float, float]) -> Placement:
         width, height = self.input_size
@@ -330,12 +320,84 @@ class ImageTransform:
         return Placement(source, (left, top, right, bottom))
 
 
+def to_heatmap_pixels(
+    keypoints: Any,
+    input_size: tuple[int, int],
+    heatmap_size: tuple[int, int],
+    *,
+    align: Literal["corners", "centers"] = "corners",
+) -> Any:
+    """Return keypoints in pixels of a network's input as heatmap pixels.
+
+    Parameters
+    ----------
+    keypoints : (..., 2) array_like or Tensor
+        (x, y) in pixels of the input, an integer being the centre of a pixel; NaN stays NaN.
+    input_size, heatmap_size : (int, int)
+        (width, height) in pixels.
+    align : {"corners", "centers"}
+        As ``heatmap_align`` of :class:`ImageTransform`. "corners": the centres of the corner pixels
+        coincide, x (w - 1) / (W - 1), as the authors' released code has it, and torch with
+        ``align_corners=True``. "centers": the outer edges do, (x + 1/2) w / W - 1/2, as torch
+        without it, OpenCV and Pillow resize.
+
+    Returns
+    -------
+    (..., 2) array or Tensor
+        For a floating tensor one of its dtype and device, which gradients flow through; for other
+        tensors one of torch's default dtype, else a float64 array.
+
+    Raises
+    ------
+    ValueError
+        ``keypoints must have a last axis of (x, y)``; ``align must be one of corners, centers``;
+        ``input_size must be ...``, likewise ``heatmap_size``.
+
+    Examples
+    --------
+    >>> to_heatmap_pixels([[255.0, 127.5]], (256, 256), (64, 64))
+    array([[63. , 31.5]])
+    """
+    if align not in ALIGNMENTS:
+        raise ValueError(f"align must be {nearest(str(align), ALIGNMENTS)}, got {align!r}")
+    sizes = [
+        _checked_size(size, argument)
+        for argument, size in (("input_size", input_size), ("heatmap_size", heatmap_size))
+    ]
+    scale, shift = _heatmap_affine(*sizes, align)
+    inverse = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale != 0)
+    if is_tensor(keypoints):
+        if not keypoints.is_floating_point():
+            keypoints = keypoints / 1
+        inverse, shift = keypoints.new_tensor(inverse), keypoints.new_tensor(shift)
+    else:
+        keypoints = np.asarray(keypoints, np.float64)
+    if keypoints.ndim < 1 or keypoints.shape[-1] != 2:
+        raise ValueError(
+            f"keypoints must have a last axis of (x, y), got shape {tuple(keypoints.shape)}"
+        )
+    return (keypoints - shift) * inverse
+
+
+def _heatmap_affine(
+    input_size: tuple[int, int], heatmap_size: tuple[int, int], align: str
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return scale and shift of x_input = x_heatmap * scale + shift, (2,) each."""
+    size = np.array(input_size, np.float64)
+    cells = np.array(heatmap_size, np.float64)
+    if align == "centers":
+        return size / cells, (size / cells - 1) / 2
+    single = cells == 1
+    scale = np.where(single, 0.0, (size - 1) / np.where(single, 1.0, cells - 1))
+    return scale, np.where(single, (size - 1) / 2, 0.0)
+
+
 def _shown(values: Sequence[float]) -> str:
     return "[" + ", ".join(f"{float(value):g}" for value in values) + "]"
 
 
-def _checked_size(value: object) -> tuple[int, int]:
-    rule = f"input_size must be two whole numbers (width, height) from 1 to {_LARGEST_SIDE}"
+def _checked_size(value: object, argument: str) -> tuple[int, int]:
+    rule = f"{argument} must be two whole numbers (width, height) from 1 to {_LARGEST_SIDE}"
     if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 2:
         raise TypeError(f"{rule}, got {value!r}")
     for length in value:

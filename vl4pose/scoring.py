@@ -21,8 +21,15 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import numpy.typing as npt
 
 from vl4pose import _core
-from vl4pose._arrays import Allocator, take
-from vl4pose._options import checked_temperature, flag, score_options, threads
+from vl4pose._arrays import Allocator, take, through_torch
+from vl4pose._options import (
+    Options,
+    checked_temperature,
+    core_options,
+    flag,
+    score_options,
+    threads,
+)
 from vl4pose.results import Analysis, Decoded, Peaks, Refined
 from vl4pose.skeleton import Skeleton, check_skeleton, resolve_skeleton
 
@@ -172,23 +179,14 @@ def peak_weights(
     log p(k) = (v_k - max v) / T - log sum_i exp((v_i - max v) / T). A joint whose used values are
     all -inf has weight 1 on its first.
     """
-    values_, kind = take(values, "values")
-    allocator = kind.check_floating(values_, "values")
-    shape = tuple(values_.shape)
-    if len(shape) not in (2, 3):
-        raise ValueError(f"values must have axes (B, J, K) or (J, K), got shape {shape}")
-    counts = None
-    if count is not None:
-        counts = _checked_count(count, values_)
-    result = allocator.result(shape)
-    _core.peak_weights(
-        values_,
-        counts,
-        checked_temperature(temperature),
-        result,
-        threads(num_threads, shape[0] if len(shape) == 3 else 1),
-    )
-    return kind.finish([result], is_batch=True)[0]  # type: ignore[no-any-return]
+    temperature = checked_temperature(temperature)
+    if through_torch(values, count):
+        from vl4pose import _torch_ops
+
+        return _torch_ops.peak_weights(  # type: ignore[no-any-return]
+            values, count, temperature, num_threads
+        )
+    return compute_peak_weights(values, count, temperature, num_threads)  # type: ignore[no-any-return]
 
 
 def multi_peak_entropy(
@@ -507,10 +505,9 @@ def pose_log_likelihood(
     Per link ell = -1/2 (log 2 pi + s + (r - d)^2 exp(-s)), Eq. 5.
     """
     return _given_pose(  # type: ignore[no-any-return]
-        _core.pose_log_likelihood,
+        "pose_log_likelihood",
         keypoints,
-        (2,),
-        {"params": (params, lambda D: (2,))},
+        {"params": params},
         skeleton,
         visible,
         per_link,
@@ -562,10 +559,9 @@ def offset_log_likelihood(
     if skeleton is None:
         raise TypeError("skeleton must be a Skeleton or a preset's name, got None")
     return _given_pose(  # type: ignore[no-any-return]
-        _core.offset_log_likelihood,
+        "offset_log_likelihood",
         keypoints,
-        (2, 3),
-        {"offsets": (offsets, lambda D: (D,)), "scale_tril": (scale_tril, lambda D: (D, D))},
+        {"offsets": offsets, "scale_tril": scale_tril},
         skeleton,
         visible,
         per_link,
@@ -576,120 +572,216 @@ def offset_log_likelihood(
 def _fused_pass(
     names: tuple[str, ...],
     heatmaps: Any,
-    options: _core.ScoreOptions,
+    options: Options,
     num_threads: int | None,
     params: Any = None,
     skeleton: Skeleton | str | None = None,
 ) -> list[Any]:
     """Return the named outputs of one pass; those that need params only where params are given."""
-    maps, kind = take(heatmaps, "heatmaps")
-    allocator = kind.check_floating(maps, "heatmaps")
     if skeleton is not None:
         check_skeleton(skeleton)  # others might be no key for a cache
+    if through_torch(heatmaps, params):
+        from vl4pose import _torch_ops
+
+        return _torch_ops.fused_pass(names, heatmaps, options, num_threads, params, skeleton)
+    return compute_pass(names, heatmaps, options, num_threads, params, skeleton)
+
+
+def compute_pass(
+    names: tuple[str, ...],
+    heatmaps: Any,
+    options: Options,
+    num_threads: int | None,
+    params: Any,
+    skeleton: Skeleton | str | None,
+) -> list[Any]:
+    """Return the named outputs of one pass over arrays that hold data, without a gradient."""
+    maps, kind = take(heatmaps, "heatmaps")
+    allocator = kind.check_floating(maps, "heatmaps")
     plan = _plan(maps.shape, names, options, skeleton, allocator)
     links = None
     if plan.tree is not None:
         links = _take_per_image(params, "params", plan.params_shapes, "heatmaps")
     outputs = list(starmap(allocator.empty, plan.layouts))
     max_threads = threads(num_threads, plan.num_images)
-    _core.score(maps, links, plan.tree, options, names, outputs, max_threads)
+    _core.score(maps, links, plan.tree, plan.options, names, outputs, max_threads)
     return kind.finish(outputs, plan.is_batch)
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
+class Plan:
     """What a fused pass needs besides its arrays."""
 
     num_images: int
     is_batch: bool
     tree: _core.Tree | None  # None when no output needs one
     params_shapes: tuple[tuple[int, ...], ...]  # those that params may have
+    options: _core.ScoreOptions
     layouts: list[tuple[Any, ...]]  # what the allocator makes each output of
 
 
-# Cached because a pass over one image may take no longer than this.
-@functools.lru_cache(maxsize=256)
-def _plan(
+def plan_pass(
     shape: tuple[int, ...],
     names: tuple[str, ...],
-    options: _core.ScoreOptions,
+    options: Options,
     skeleton: Skeleton | str | None,
     allocator: Allocator,
-) -> _Plan:
+) -> Plan:
     """Check the shape of heatmaps and return the plan of a pass over them."""
+    *lead, J, _, _ = checked_heatmap_shape(shape)
+    tree, L = None, 0
+    if needs_tree(names):
+        tree_skeleton = resolve_skeleton(skeleton, J)
+        tree, L = tree_skeleton._tree, tree_skeleton.num_links
+    outputs = [_OUTPUTS[name] for name in names]
+    return Plan(
+        num_images=lead[0] if lead else 1,
+        is_batch=len(lead) > 0,
+        tree=tree,
+        params_shapes=_per_image_shapes(tuple(lead), (L, 2)),
+        options=core_options(options),
+        layouts=[
+            allocator.layout((*lead, *of_image(J, L, options.num_peaks)), dtype)
+            for of_image, dtype in outputs
+        ],
+    )
+
+
+# Cached because a pass over one image may take no longer than this.
+_plan = functools.lru_cache(maxsize=256)(plan_pass)
+
+
+def checked_heatmap_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of heatmaps, or raise."""
     shape = tuple(shape)
     if len(shape) not in (3, 4):
         hint = " (take one stack, as heatmaps[:, -1])" if len(shape) == 5 else ""
         raise ValueError(
             f"heatmaps must have axes (B, J, H, W) or (J, H, W), got shape {shape}{hint}"
         )
-    lead, (J, H, W) = shape[:-3], shape[-3:]
+    J, H, W = shape[-3:]
     if J < 1 or H < 1 or W < 1:
         raise ValueError(f"heatmaps must have J, H and W of at least 1, got shape {shape}")
     if H > _MAX_MAP_SIZE or W > _MAX_MAP_SIZE:
         raise ValueError(f"heatmaps must have H and W of at most 2^24, got shape {shape}")
-    tree, L = None, 0
-    if "score" in names or "peak_index" in names:
-        tree_skeleton = resolve_skeleton(skeleton, J)
-        tree, L = tree_skeleton._tree, tree_skeleton.num_links
-    outputs = [_OUTPUTS[name] for name in names]
-    return _Plan(
-        num_images=lead[0] if lead else 1,
-        is_batch=len(lead) > 0,
-        tree=tree,
-        params_shapes=_per_image_shapes(lead, (L, 2)),
-        layouts=[
-            allocator.layout(lead + of_image(J, L, options.num_peaks), dtype)
-            for of_image, dtype in outputs
-        ],
-    )
+    return shape
+
+
+def needs_tree(names: tuple[str, ...]) -> bool:
+    """Return whether the named outputs depend on params and a skeleton."""
+    return "score" in names or "peak_index" in names
+
+
+def compute_peak_weights(
+    values: Any, count: Any, temperature: float, num_threads: int | None
+) -> Any:
+    """Return the weights of an array of values that holds data, without a gradient."""
+    values, kind = take(values, "values")
+    allocator = kind.check_floating(values, "values")
+    shape = checked_values_shape(values.shape)
+    counts = None if count is None else _checked_count(count, values)
+    result = allocator.result(shape)
+    num_images = shape[0] if len(shape) == 3 else 1
+    max_threads = threads(num_threads, num_images)
+    _core.peak_weights(values, counts, temperature, result, max_threads)
+    return kind.finish([result], is_batch=True)[0]
+
+
+def checked_values_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of values, or raise."""
+    shape = tuple(shape)
+    if len(shape) not in (2, 3):
+        raise ValueError(f"values must have axes (B, J, K) or (J, K), got shape {shape}")
+    return shape
+
+
+# Of each log-likelihood of given poses: in how many dimensions they may be.
+_DIMENSIONS = {"pose_log_likelihood": (2,), "offset_log_likelihood": (2, 3)}
+# Of each array that describes the links: its shape for one link, in D dimensions.
+_OF_LINK: dict[str, Callable[[int], tuple[int, ...]]] = {
+    "params": lambda D: (2,),
+    "offsets": lambda D: (D,),
+    "scale_tril": lambda D: (D, D),
+}
 
 
 def _given_pose(
-    operation: Callable[..., None],
+    name: str,
     keypoints: Any,
-    dimensions: tuple[int, ...],
-    of_links: dict[str, tuple[Any, Callable[[int], tuple[int, ...]]]],
+    of_links: dict[str, Any],
     skeleton: Skeleton | str | None,
     visible: Any,
     per_link: bool,
     num_threads: int | None,
 ) -> Any:
-    """Return the log-likelihood of poses in D of ``dimensions`` that are given by keypoints.
-
-    ``of_links`` holds, by name, each array that describes the links and its shape for one link.
-    """
+    """Return the named log-likelihood of poses that are given by keypoints."""
     per_link = flag(per_link, "per_link")
+    if through_torch(keypoints, visible, *of_links.values()):
+        from vl4pose import _torch_ops
+
+        return _torch_ops.given_pose(
+            name, keypoints, of_links, skeleton, visible, per_link, num_threads
+        )
+    return compute_given_pose(name, keypoints, of_links, skeleton, visible, per_link, num_threads)
+
+
+def compute_given_pose(
+    name: str,
+    keypoints: Any,
+    of_links: dict[str, Any],
+    skeleton: Skeleton | str | None,
+    visible: Any,
+    per_link: bool,
+    num_threads: int | None,
+) -> Any:
+    """Return the log-likelihood of arrays that hold data, without a gradient."""
     points, kind = take(keypoints, "keypoints")
     allocator = kind.check_floating(points, "keypoints")
-    shape = tuple(points.shape)
-    if len(shape) not in (2, 3) or shape[-1] not in dimensions:
-        last = " or ".join(str(dimension) for dimension in dimensions)
+    shapes = pose_shapes(name, points.shape, skeleton)
+    links = [
+        _take_per_image(array, argument, shapes.of_links(argument), "keypoints")
+        for argument, array in of_links.items()
+    ]
+    mask = _take_visible(visible, shapes.visible)
+    lead = shapes.lead
+    result = allocator.result((*lead, shapes.skeleton.num_links) if per_link else lead)
+    max_threads = threads(num_threads, lead[0] if lead else 1)
+    operation = getattr(_core, name)
+    operation(points, *links, mask, shapes.skeleton._tree, result, per_link, max_threads)
+    return kind.finish([result], is_batch=lead != ())[0]
+
+
+@dataclass(frozen=True)
+class PoseShapes:
+    """What the arguments of a log-likelihood of given poses must look like."""
+
+    lead: tuple[int, ...]  # (B,), or () for one image
+    dimensions: int
+    skeleton: Skeleton
+
+    @property
+    def visible(self) -> tuple[int, ...]:
+        """That of visible."""
+        return (*self.lead, self.skeleton.num_joints)
+
+    def of_links(self, argument: str) -> tuple[tuple[int, ...], ...]:
+        """Those that an array which describes the links may have."""
+        of_link = _OF_LINK[argument](self.dimensions)
+        return _per_image_shapes(self.lead, (self.skeleton.num_links, *of_link))
+
+
+def pose_shapes(name: str, shape: tuple[int, ...], skeleton: Skeleton | str | None) -> PoseShapes:
+    """Check the shape of keypoints and return what goes with it."""
+    shape = tuple(shape)
+    if len(shape) not in (2, 3) or shape[-1] not in _DIMENSIONS[name]:
+        last = " or ".join(str(dimension) for dimension in _DIMENSIONS[name])
         raise ValueError(
             f"keypoints must have axes (B, J, D) or (J, D) with D of {last}, got shape {shape}"
         )
-    lead, (J, D) = shape[:-2], shape[-2:]
+    *lead, J, D = shape
     if J < 1:
         raise ValueError(f"keypoints must have J of at least 1, got shape {shape}")
-    tree_skeleton = resolve_skeleton(skeleton, J)
-    L = tree_skeleton.num_links
-    links = [
-        _take_per_image(array, name, _per_image_shapes(lead, (L, *of_link(D))), "keypoints")
-        for name, (array, of_link) in of_links.items()
-    ]
-    mask = _take_visible(visible, (*lead, J))
-    result = allocator.result((*lead, L) if per_link else lead)
-    num_images = lead[0] if lead else 1
-    operation(
-        points,
-        *links,
-        mask,
-        tree_skeleton._tree,
-        result,
-        per_link,
-        threads(num_threads, num_images),
-    )
-    return kind.finish([result], is_batch=lead != ())[0]
+    return PoseShapes(tuple(lead), D, resolve_skeleton(skeleton, J))
 
 
 def _per_image_shapes(lead: tuple[int, ...], own: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
@@ -703,10 +795,15 @@ def _take_per_image(
     """Return a floating argument of one of the shapes, beside the first one."""
     taken, kind = take(array, argument, first)
     kind.check_floating(taken, argument)
-    if taken.shape not in shapes:
-        rule = " or ".join(map(str, shapes))
-        raise ValueError(f"{argument} must have shape {rule}, got {tuple(taken.shape)}")
+    check_shape(taken.shape, argument, shapes)
     return taken
+
+
+def check_shape(shape: tuple[int, ...], argument: str, shapes: tuple[tuple[int, ...], ...]) -> None:
+    """Raise unless the shape of an argument is one of those that it may have."""
+    if shape not in shapes:
+        rule = " or ".join(map(str, shapes))
+        raise ValueError(f"{argument} must have shape {rule}, got {tuple(shape)}")
 
 
 def _take_visible(visible: Any, shape: tuple[int, ...]) -> Any:
