@@ -41,7 +41,7 @@ from strategies import (
 
 import vl4pose
 from vl4pose import Analysis, Peaks, Refined, Skeleton, Status, _arrays, _core, reference
-from vl4pose._options import score_options, threads
+from vl4pose._options import check_options, core_options, threads
 
 pytestmark = pytest.mark.usefixtures("cpu_capability")
 
@@ -938,7 +938,7 @@ def test_skeletons_of_one_name_are_told_apart() -> None:
 def test_core_refuses_outputs_and_trees_that_do_not_fit() -> None:
     """The Python layer never asks for these; the memory is at stake if it ever does."""
     heatmaps = np.zeros((2, 3, 4, 4), np.float32)
-    options = score_options()
+    options = core_options(check_options())
 
     def run(tree: Any = None, params: Any = None, **outputs: Any) -> None:
         names, arrays = tuple(outputs), list(outputs.values())

@@ -313,39 +313,29 @@ def is_compiling() -> bool:
     return torch is not None and torch.compiler.is_compiling()
 
 
-def through_torch(first: Any, *others: Any) -> bool:
+def through_torch(first: Any, second: Any = None, *others: Any) -> bool:
     """Return whether torch must see an operation: to trace, transform or differentiate it.
 
-    ``first`` is the argument whose kind the results have. Where this is False, all tensors hold
-    data, and what is computed of them needs no gradient.
+    ``first`` is the argument whose kind the results have. Where this is False, no result needs a
+    gradient, and tensors are no subclass's. Asked at every call, and so written for speed.
     """
-    if not is_tensor(first):
+    if type(first) is np.ndarray:
         return False
-    torch = sys.modules["torch"]
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(first, torch.Tensor):
+        return False
     if torch.compiler.is_compiling():
         return True
-    is_plain = _plain_tensors(torch)
-    return not (is_plain(first) and all(map(is_plain, others)))
-
-
-@functools.lru_cache(maxsize=1)
-def _plain_tensors(torch: Any) -> Callable[[Any], bool]:
-    plain_types = {torch.Tensor, torch.nn.Parameter}
-    is_grad_enabled = torch.is_grad_enabled
-    is_transforming = torch._C._are_functorch_transforms_active
-    forward_ad = torch.autograd.forward_ad
-
-    def is_plain(array: Any) -> bool:
-        if type(array) not in plain_types:
-            return not isinstance(array, torch.Tensor)
-        return not (
-            (array.requires_grad and is_grad_enabled())
-            or array.is_meta
-            or is_transforming()
-            or forward_ad._current_level >= 0
-        )
-
-    return is_plain
+    Tensor = torch.Tensor
+    for array in (first, second, *others) if others else (first, second):
+        if type(array) is Tensor:
+            if array.requires_grad and torch.is_grad_enabled():
+                return True
+        elif isinstance(array, Tensor):
+            return True
+    return bool(
+        torch.autograd.forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active()
+    )
 
 
 def default_num_threads() -> int:

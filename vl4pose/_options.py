@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import numbers
 from typing import Any, NamedTuple
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vl4pose import _core
-from vl4pose._arrays import default_num_threads, is_compiling
+from vl4pose._arrays import default_num_threads
 from vl4pose.skeleton import nearest, shown
 
 METHODS = ("expected", "max", "marginal", "sum")
@@ -23,7 +22,7 @@ _MAX_PIXELS = 2**31
 
 
 class Options(NamedTuple):
-    """Options of the fused pass that have been checked; of equal ones there is one object."""
+    """Options of the fused pass, in the order in which they are handed on."""
 
     num_peaks: int
     min_distance: int
@@ -36,64 +35,29 @@ class Options(NamedTuple):
     subpixel: str | None
 
 
-@functools.lru_cache(maxsize=256)
 def core_options(options: Options) -> _core.ScoreOptions:
     """Return options in the form of the compiled core."""
     return _core.ScoreOptions(*options[:-1], options.subpixel or "none")
 
 
-def score_options(
-    *,
-    num_peaks: int = 5,
-    min_distance: int = 5,
-    threshold_abs: float | None = None,
-    threshold_rel: float | None = None,
-    exclude_border: int | bool = 0,
-    temperature: float = 1.0,
-    method: str = "expected",
-    objective: str = "map",
-    subpixel: str | None = None,
+def check_options(
+    num_peaks: Any = 5,
+    min_distance: Any = 5,
+    threshold_abs: Any = None,
+    threshold_rel: Any = None,
+    exclude_border: Any = 0,
+    temperature: Any = 1.0,
+    method: Any = "expected",
+    objective: Any = "map",
+    subpixel: Any = None,
 ) -> Options:
-    """Return checked options; equal options are checked once.
+    """Return options, checked; those that have been are left as they are.
 
     Raises
     ------
     TypeError, ValueError
         ``<option> must <rule>, got <value>``.
     """
-    values = (
-        num_peaks,
-        min_distance,
-        threshold_abs,
-        threshold_rel,
-        exclude_border,
-        temperature,
-        method,
-        objective,
-        subpixel,
-    )
-    if not is_compiling():  # which cannot look into a cache
-        try:
-            return _checked(*values)
-        except TypeError:
-            pass
-    # Either a wrong type or an argument that cannot be a cache key: say which and why.
-    return _checked.__wrapped__(*values)
-
-
-# typed: 1, 1.0 and True are equal and yet not all of them valid.
-@functools.lru_cache(maxsize=256, typed=True)
-def _checked(
-    num_peaks: Any,
-    min_distance: Any,
-    threshold_abs: Any,
-    threshold_rel: Any,
-    exclude_border: Any,
-    temperature: Any,
-    method: Any,
-    objective: Any,
-    subpixel: Any,
-) -> Options:
     distance = integer(min_distance, "min_distance", 1)
     if isinstance(exclude_border, (bool, np.bool_)):
         border = distance if exclude_border else 0

@@ -25,7 +25,7 @@ from vl4pose._arrays import (
     no_kernels,
     take,
 )
-from vl4pose._options import Options, core_options, threads
+from vl4pose._options import Options, check_options, core_options, threads
 from vl4pose.skeleton import Skeleton, resolve_skeleton
 
 _LIBRARY = torch.library.Library("vl4pose", "DEF")  # type: ignore[no-untyped-call]
@@ -150,7 +150,7 @@ def _is_traced(value: object) -> bool:
     """Return whether this is a tensor for torch's own use, such as a fake one."""
     if not isinstance(value, Tensor):
         return False
-    return value.is_meta or type(value) not in (Tensor, torch.nn.Parameter)
+    return type(value) not in (Tensor, torch.nn.Parameter)
 
 
 # ------------------------------------------------------------------------------------------------
@@ -161,17 +161,18 @@ def _is_traced(value: object) -> bool:
 def fused_pass(
     names: tuple[str, ...],
     heatmaps: Tensor,
-    options: Options,
+    options: tuple[Any, ...],
     num_threads: int | None,
     params: Any,
     skeleton: Skeleton | str | None,
 ) -> list[Any]:
     """Return the named outputs of one pass: see `scoring._fused_pass`."""
+    options = check_options(*options)
     _check_has_kernels(heatmaps)
     shape = scoring.checked_heatmap_shape(heatmaps.shape)
     links = None
     if scoring.needs_tree(names):
-        links = _flat_links(resolve_skeleton(skeleton, shape[-3]))
+        links = resolve_skeleton(skeleton, shape[-3])._flat_links
         params = _as_tensor(params, "params", heatmaps, "heatmaps")
     wanted = names
     if torch.is_grad_enabled():
@@ -203,12 +204,8 @@ def _as_tensor(array: Any, argument: str, first: Tensor, first_argument: str) ->
 
 def _check_has_kernels(heatmaps: Tensor) -> None:
     check_dense(heatmaps, "heatmaps")
-    if not (heatmaps.is_cpu or heatmaps.is_meta):
+    if not heatmaps.is_cpu:
         raise RuntimeError(no_kernels(heatmaps, "heatmaps"))
-
-
-def _flat_links(skeleton: Skeleton) -> list[int]:
-    return [joint for link in skeleton.links for joint in link]
 
 
 def _skeleton_of(links: Sequence[int] | None) -> Skeleton | None:
@@ -227,7 +224,7 @@ def _analyze(
 ) -> list[Tensor]:
     *options, num_threads, names = rest
     return scoring.compute_pass(
-        tuple(names), heatmaps, Options(*options), num_threads, params, _skeleton_of(links)
+        tuple(names), heatmaps, tuple(options), num_threads, params, _skeleton_of(links)
     )
 
 
@@ -259,9 +256,7 @@ def _empty_analysis(
     allocator = _EmptyAllocator(heatmaps)
     check_floating(heatmaps, "heatmaps")
     _check_has_kernels(heatmaps)
-    plan = scoring.plan_pass(
-        heatmaps.shape, tuple(names), Options(*options), _skeleton_of(links), allocator
-    )
+    plan = scoring.plan_pass(heatmaps.shape, tuple(names), _skeleton_of(links), allocator, *options)
     if params is not None:
         check_floating(params, "params")
         scoring.check_shape(params.shape, "params", plan.params_shapes)
@@ -617,12 +612,12 @@ def given_pose(
 ) -> Tensor:
     """Return the named log-likelihood of poses: see `scoring._given_pose`."""
     check_dense(keypoints, "keypoints")
-    shapes = scoring.pose_shapes(name, keypoints.shape, skeleton)
+    shapes = scoring.shapes_of_pose(name, keypoints.shape, skeleton)
     arrays = [
         _as_tensor(array, argument, keypoints, "keypoints") for argument, array in of_links.items()
     ]
     mask = None if visible is None else _as_tensor(visible, "visible", keypoints, "keypoints")
-    links = _flat_links(shapes.skeleton)
+    links = shapes.skeleton._flat_links
     if _needs_formula(keypoints):
         _check_pose(shapes, keypoints, dict(zip(of_links, arrays, strict=True)), mask)
         formula = getattr(_torch_formulas, name)
@@ -636,7 +631,7 @@ def given_pose(
 
 def _needs_formula(first: Tensor) -> bool:
     """Return whether an operation is left to torch: without kernels, or under a transform."""
-    if not (first.is_cpu or first.is_meta):
+    if not first.is_cpu:
         return True
     if is_compiling():
         return False
@@ -653,7 +648,7 @@ def _check_pose(
     check_floating(keypoints, "keypoints")
     for argument, array in of_links.items():
         check_floating(array, argument)
-        scoring.check_shape(array.shape, argument, shapes.of_links(argument))
+        scoring.check_shape(array.shape, argument, shapes.of_links[argument])
     if visible is not None:
         if visible.dtype != torch.bool:
             raise TypeError(f"visible must be bool, got {visible.dtype}")
@@ -722,7 +717,7 @@ class _GivenPose:
         keypoints, of_links, (visible, links, per_link, _) = self._split(inputs)
         shapes = scoring.pose_shapes(self._name, keypoints.shape, _skeleton_of(links))
         _check_pose(shapes, keypoints, of_links, visible)
-        shape = (*shapes.lead, len(links) // 2) if per_link else shapes.lead
+        shape = shapes.per_link if per_link else shapes.lead
         return keypoints.new_empty(shape, dtype=_result_dtype(keypoints))
 
     def _backward(self, ctx: Any, grad: Any) -> tuple[Any, ...]:

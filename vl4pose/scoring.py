@@ -21,15 +21,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import numpy.typing as npt
 
 from vl4pose import _core
-from vl4pose._arrays import Allocator, take, through_torch
-from vl4pose._options import (
-    Options,
-    checked_temperature,
-    core_options,
-    flag,
-    score_options,
-    threads,
-)
+from vl4pose._arrays import Allocator, is_compiling, take, through_torch
+from vl4pose._options import check_options, checked_temperature, core_options, flag, threads
 from vl4pose.results import Analysis, Decoded, Peaks, Refined
 from vl4pose.skeleton import Skeleton, check_skeleton, resolve_skeleton
 
@@ -137,14 +130,17 @@ def local_maxima(
     -----
     An image with NaN or +inf in any map has values NaN, xy -1 and count 0; others are unaffected.
     """
-    options = score_options(
+    outputs = _fused_pass(
+        _PEAKS,
+        heatmaps,
+        num_threads=num_threads,
         num_peaks=num_peaks,
         min_distance=min_distance,
         threshold_abs=threshold_abs,
         threshold_rel=threshold_rel,
         exclude_border=exclude_border,
     )
-    return Peaks(*_fused_pass(_PEAKS, heatmaps, options, num_threads))
+    return Peaks(*outputs)
 
 
 def peak_weights(
@@ -179,14 +175,7 @@ def peak_weights(
     log p(k) = (v_k - max v) / T - log sum_i exp((v_i - max v) / T). A joint whose used values are
     all -inf has weight 1 on its first.
     """
-    temperature = checked_temperature(temperature)
-    if through_torch(values, count):
-        from vl4pose import _torch_ops
-
-        return _torch_ops.peak_weights(  # type: ignore[no-any-return]
-            values, count, temperature, num_threads
-        )
-    return compute_peak_weights(values, count, temperature, num_threads)  # type: ignore[no-any-return]
+    return _peak_weights(values, count, temperature, num_threads)  # type: ignore[no-any-return]
 
 
 def multi_peak_entropy(
@@ -221,7 +210,10 @@ def multi_peak_entropy(
     TypeError, ValueError, RuntimeError
         As the module's documentation says.
     """
-    options = score_options(
+    [entropy_sum] = _fused_pass(
+        ("entropy_sum",),
+        heatmaps,
+        num_threads=num_threads,
         num_peaks=num_peaks,
         min_distance=min_distance,
         threshold_abs=threshold_abs,
@@ -229,7 +221,6 @@ def multi_peak_entropy(
         exclude_border=exclude_border,
         temperature=temperature,
     )
-    [entropy_sum] = _fused_pass(("entropy_sum",), heatmaps, options, num_threads)
     return entropy_sum  # type: ignore[no-any-return]
 
 
@@ -291,7 +282,12 @@ def score(
     >>> vl4pose.score(heatmaps, params).shape
     (8,)
     """
-    options = score_options(
+    [result] = _fused_pass(
+        ("score",),
+        heatmaps,
+        params,
+        skeleton,
+        num_threads=num_threads,
         num_peaks=num_peaks,
         min_distance=min_distance,
         threshold_abs=threshold_abs,
@@ -300,7 +296,6 @@ def score(
         temperature=temperature,
         method=method,
     )
-    [result] = _fused_pass(("score",), heatmaps, options, num_threads, params, skeleton)
     return result  # type: ignore[no-any-return]
 
 
@@ -353,7 +348,12 @@ def refine(
     Exact max-product over the tree; of equal poses the one with the lower peak index. An image
     that :func:`score` gives NaN for has keypoints NaN, peak_index -1 and changed False.
     """
-    options = score_options(
+    outputs = _fused_pass(
+        _REFINED,
+        heatmaps,
+        params,
+        skeleton,
+        num_threads=num_threads,
         num_peaks=num_peaks,
         min_distance=min_distance,
         threshold_abs=threshold_abs,
@@ -363,7 +363,7 @@ def refine(
         objective=objective,
         subpixel=subpixel,
     )
-    return Refined(*_fused_pass(_REFINED, heatmaps, options, num_threads, params, skeleton))
+    return Refined(*outputs)
 
 
 def analyze(
@@ -415,7 +415,12 @@ def analyze(
     posterior_j(k) is the share of the poses with y_j = k in the marginal, sum_Y p(Y) q(Y). Where
     only the params are not finite, what does not depend on them is still valid.
     """
-    options = score_options(
+    results = _fused_pass(
+        _ANALYSIS,
+        heatmaps,
+        params,
+        skeleton,
+        num_threads=num_threads,
         num_peaks=num_peaks,
         min_distance=min_distance,
         threshold_abs=threshold_abs,
@@ -426,7 +431,6 @@ def analyze(
         objective=objective,
         subpixel=subpixel,
     )
-    results = _fused_pass(_ANALYSIS, heatmaps, options, num_threads, params, skeleton)
     *plain, keypoints, peak_index, changed, log_prob, xy, values, count, status = results
     refined = Refined(keypoints, peak_index, changed, log_prob)
     return Analysis._make([*plain, refined, Peaks(xy, values, count), status])
@@ -460,8 +464,8 @@ def decode(
     TypeError, ValueError, RuntimeError
         As the module's documentation says.
     """
-    options = score_options(subpixel=subpixel)
-    return Decoded(*_fused_pass(_DECODED, heatmaps, options, num_threads))
+    outputs = _fused_pass(_DECODED, heatmaps, num_threads=num_threads, subpixel=subpixel)
+    return Decoded(*outputs)
 
 
 def pose_log_likelihood(
@@ -572,12 +576,32 @@ def offset_log_likelihood(
 def _fused_pass(
     names: tuple[str, ...],
     heatmaps: Any,
-    options: Options,
-    num_threads: int | None,
     params: Any = None,
     skeleton: Skeleton | str | None = None,
+    *,
+    num_threads: int | None,
+    num_peaks: int = 5,
+    min_distance: int = 5,
+    threshold_abs: float | None = None,
+    threshold_rel: float | None = None,
+    exclude_border: int | bool = 0,
+    temperature: float = 1.0,
+    method: str = "expected",
+    objective: str = "map",
+    subpixel: str | None = None,
 ) -> list[Any]:
     """Return the named outputs of one pass; those that need params only where params are given."""
+    options = (
+        num_peaks,
+        min_distance,
+        threshold_abs,
+        threshold_rel,
+        exclude_border,
+        temperature,
+        method,
+        objective,
+        subpixel,
+    )
     if skeleton is not None:
         check_skeleton(skeleton)  # others might be no key for a cache
     if through_torch(heatmaps, params):
@@ -590,7 +614,7 @@ def _fused_pass(
 def compute_pass(
     names: tuple[str, ...],
     heatmaps: Any,
-    options: Options,
+    options: tuple[Any, ...],
     num_threads: int | None,
     params: Any,
     skeleton: Skeleton | str | None,
@@ -623,32 +647,49 @@ class Plan:
 def plan_pass(
     shape: tuple[int, ...],
     names: tuple[str, ...],
-    options: Options,
     skeleton: Skeleton | str | None,
     allocator: Allocator,
+    *options: Any,
 ) -> Plan:
-    """Check the shape of heatmaps and return the plan of a pass over them."""
+    """Check options and the shape of heatmaps, and return the plan of a pass over them."""
+    checked = check_options(*options)
     *lead, J, _, _ = checked_heatmap_shape(shape)
-    tree, L = None, 0
+    tree_skeleton, L = None, 0
     if needs_tree(names):
         tree_skeleton = resolve_skeleton(skeleton, J)
-        tree, L = tree_skeleton._tree, tree_skeleton.num_links
+        L = tree_skeleton.num_links
     outputs = [_OUTPUTS[name] for name in names]
     return Plan(
         num_images=lead[0] if lead else 1,
         is_batch=len(lead) > 0,
-        tree=tree,
+        tree=None if tree_skeleton is None else tree_skeleton._tree,
         params_shapes=_per_image_shapes(tuple(lead), (L, 2)),
-        options=core_options(options),
+        options=core_options(checked),
         layouts=[
-            allocator.layout((*lead, *of_image(J, L, options.num_peaks)), dtype)
+            allocator.layout((*lead, *of_image(J, L, checked.num_peaks)), dtype)
             for of_image, dtype in outputs
         ],
     )
 
 
-# Cached because a pass over one image may take no longer than this.
-_plan = functools.lru_cache(maxsize=256)(plan_pass)
+# Cached because a pass over one image may take no longer than this; typed because 1, 1.0 and True
+# are equal and yet not all of them valid.
+_cached_plan = functools.lru_cache(maxsize=256, typed=True)(plan_pass)
+
+
+def _plan(
+    shape: tuple[int, ...],
+    names: tuple[str, ...],
+    options: tuple[Any, ...],
+    skeleton: Skeleton | str | None,
+    allocator: Allocator,
+) -> Plan:
+    try:
+        return _cached_plan(shape, names, skeleton, allocator, *options)
+    except TypeError:
+        pass
+    # Either a wrong type or an option that cannot be a cache key: say which and why.
+    return plan_pass(shape, names, skeleton, allocator, *options)
 
 
 def checked_heatmap_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -670,6 +711,15 @@ def checked_heatmap_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 def needs_tree(names: tuple[str, ...]) -> bool:
     """Return whether the named outputs depend on params and a skeleton."""
     return "score" in names or "peak_index" in names
+
+
+def _peak_weights(values: Any, count: Any, temperature: float, num_threads: int | None) -> Any:
+    temperature = checked_temperature(temperature)
+    if through_torch(values, count):
+        from vl4pose import _torch_ops
+
+        return _torch_ops.peak_weights(values, count, temperature, num_threads)
+    return compute_peak_weights(values, count, temperature, num_threads)
 
 
 def compute_peak_weights(
@@ -737,37 +787,30 @@ def compute_given_pose(
     """Return the log-likelihood of arrays that hold data, without a gradient."""
     points, kind = take(keypoints, "keypoints")
     allocator = kind.check_floating(points, "keypoints")
-    shapes = pose_shapes(name, points.shape, skeleton)
+    shapes = shapes_of_pose(name, points.shape, skeleton)
     links = [
-        _take_per_image(array, argument, shapes.of_links(argument), "keypoints")
+        _take_per_image(array, argument, shapes.of_links[argument], "keypoints")
         for argument, array in of_links.items()
     ]
-    mask = _take_visible(visible, shapes.visible)
-    lead = shapes.lead
-    result = allocator.result((*lead, shapes.skeleton.num_links) if per_link else lead)
-    max_threads = threads(num_threads, lead[0] if lead else 1)
+    mask = None if visible is None else _take_visible(visible, shapes.visible)
+    result = allocator.result(shapes.per_link if per_link else shapes.lead)
+    max_threads = threads(num_threads, shapes.num_images)
     operation = getattr(_core, name)
-    operation(points, *links, mask, shapes.skeleton._tree, result, per_link, max_threads)
-    return kind.finish([result], is_batch=lead != ())[0]
+    operation(points, *links, mask, shapes.tree, result, per_link, max_threads)
+    return kind.finish([result], is_batch=shapes.lead != ())[0]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PoseShapes:
-    """What the arguments of a log-likelihood of given poses must look like."""
+    """What goes with the keypoints of given poses."""
 
+    num_images: int
     lead: tuple[int, ...]  # (B,), or () for one image
-    dimensions: int
+    per_link: tuple[int, ...]
+    visible: tuple[int, ...]
+    of_links: dict[str, tuple[tuple[int, ...], ...]]  # the shapes that each array may have
     skeleton: Skeleton
-
-    @property
-    def visible(self) -> tuple[int, ...]:
-        """That of visible."""
-        return (*self.lead, self.skeleton.num_joints)
-
-    def of_links(self, argument: str) -> tuple[tuple[int, ...], ...]:
-        """Those that an array which describes the links may have."""
-        of_link = _OF_LINK[argument](self.dimensions)
-        return _per_image_shapes(self.lead, (self.skeleton.num_links, *of_link))
+    tree: _core.Tree
 
 
 def pose_shapes(name: str, shape: tuple[int, ...], skeleton: Skeleton | str | None) -> PoseShapes:
@@ -778,10 +821,36 @@ def pose_shapes(name: str, shape: tuple[int, ...], skeleton: Skeleton | str | No
         raise ValueError(
             f"keypoints must have axes (B, J, D) or (J, D) with D of {last}, got shape {shape}"
         )
-    *lead, J, D = shape
+    lead, (J, D) = shape[:-2], shape[-2:]
     if J < 1:
         raise ValueError(f"keypoints must have J of at least 1, got shape {shape}")
-    return PoseShapes(tuple(lead), D, resolve_skeleton(skeleton, J))
+    tree_skeleton = resolve_skeleton(skeleton, J)
+    L = tree_skeleton.num_links
+    return PoseShapes(
+        num_images=lead[0] if lead else 1,
+        lead=lead,
+        per_link=(*lead, L),
+        visible=(*lead, J),
+        of_links={
+            argument: _per_image_shapes(lead, (L, *of_link(D)))
+            for argument, of_link in _OF_LINK.items()
+        },
+        skeleton=tree_skeleton,
+        tree=tree_skeleton._tree,
+    )
+
+
+_cached_pose_shapes = functools.lru_cache(maxsize=256)(pose_shapes)
+
+
+def shapes_of_pose(
+    name: str, shape: tuple[int, ...], skeleton: Skeleton | str | None
+) -> PoseShapes:
+    """Return what :func:`pose_shapes` does, from a cache unless torch traces the call."""
+    if skeleton is not None:
+        check_skeleton(skeleton)  # others might be no key for a cache
+    find = pose_shapes if is_compiling() else _cached_pose_shapes
+    return find(name, shape, skeleton)
 
 
 def _per_image_shapes(lead: tuple[int, ...], own: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
@@ -807,8 +876,6 @@ def check_shape(shape: tuple[int, ...], argument: str, shapes: tuple[tuple[int, 
 
 
 def _take_visible(visible: Any, shape: tuple[int, ...]) -> Any:
-    if visible is None:
-        return None
     mask, kind = take(visible, "visible", "keypoints")
     if mask.dtype != kind.bool_:
         raise TypeError(f"visible must be bool, got {mask.dtype}")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vl4pose import _core
+from vl4pose._arrays import is_compiling
 
 _SHORT_PARTS = {
     "sho": "shoulder",
@@ -37,6 +38,8 @@ def _full_name(joint: str) -> str:
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return ``valid`` as a sentence for an error message, with the nearest name to ``name``."""
     names = list(valid)
+    if is_compiling():  # torch cannot trace a comparison of strings
+        return f"one of {', '.join(names)}"
     folded = {valid_name.casefold(): valid_name for valid_name in names}
     close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
     guess = f" (did you mean {folded[close[0]]!r}?)" if close else ""
@@ -97,7 +100,17 @@ class Skeleton:
     accepted wherever a joint is named.
     """
 
-    __slots__ = ("_tree", "joints", "link_names", "links", "name", "pairs", "root", "sigmas")
+    __slots__ = (
+        "_flat_links",
+        "_tree",
+        "joints",
+        "link_names",
+        "links",
+        "name",
+        "pairs",
+        "root",
+        "sigmas",
+    )
 
     name: str
     joints: tuple[str, ...]
@@ -107,6 +120,7 @@ class Skeleton:
     pairs: tuple[tuple[int, int], ...]
     sigmas: tuple[float, ...] | None
     _tree: _core.Tree
+    _flat_links: tuple[int, ...]  # parent and child of each link, one after another
 
     def __init__(
         self,
@@ -131,6 +145,7 @@ class Skeleton:
         for parent, child in self.links:
             parents[child] = parent
         set_(self, "_tree", _core.Tree(parents, [child for _, child in self.links]))
+        set_(self, "_flat_links", tuple(joint for link in self.links for joint in link))
 
     @property
     def num_joints(self) -> int:

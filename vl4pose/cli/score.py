@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from vl4pose import __version__
-from vl4pose._options import score_options
+from vl4pose._options import check_options
 from vl4pose.cli import options as opt
 from vl4pose.cli.checks import (
     check_file,
@@ -101,7 +101,7 @@ def score(
         "temperature": softmax_temperature,
     }
     with naming_options(*scoring):
-        score_options(**scoring)
+        check_options(**scoring)
     joints = read_skeleton(skeleton)
     source = find_people(images, images_dir)
     console = Console(stderr=True)
