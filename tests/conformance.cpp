@@ -23,6 +23,7 @@
 #include "log_likelihood.h"
 #include "offset_log_likelihood.h"
 #include "score.h"
+#include "score_backward.h"
 #include "skeleton.h"
 #include "weights.h"
 
@@ -254,6 +255,97 @@ void run_offset_log_likelihood(const Case& of, Outputs& to, int num_threads) {
                         of.tree(), to.get<T>("total"), to.get<T>("per_link"), num_threads);
 }
 
+template <int N>
+View<N> view_or_none(const Case& of, const std::string& name) {
+  const Array* array = of.find(name);
+  return array ? array->view<N>() : View<N>{};
+}
+
+// An argument that may be one for all images: then without the axis of images.
+template <int N>
+View<N> repeated(const Case& of, const std::string& name, std::int64_t B) {
+  const Array* array = of.find(name);
+  if (!array || array->shape.size() == N) return view_or_none<N>(of, name);
+  const View<N - 1> own = array->view<N - 1>();
+  View<N> view{own.data, own.dtype, {B}, {0}};
+  std::ranges::copy(own.shape, view.shape.begin() + 1);
+  std::ranges::copy(own.strides, view.strides.begin() + 1);
+  return view;
+}
+
+bool is_shared(const Case& of, const std::string& name, std::size_t rank) {
+  return of.at(name).shape.size() < rank;
+}
+
+template <class T>
+void run_score_backward(const Case& of, Outputs& to, int num_threads) {
+  const View<3> values = of.at("values").view<3>();
+  const std::int64_t B = values.shape[0];
+  const Tree tree = of.tree();
+  const ScoreBackwardInputs inputs{of.at("xy").view<4>(),
+                                   values,
+                                   of.at("count").view<2>(),
+                                   repeated<3>(of, "params", B),
+                                   view_or_none<1>(of, "grad_score"),
+                                   view_or_none<1>(of, "grad_entropy"),
+                                   &tree,
+                                   view_or_none<3>(of, "values_tangent"),
+                                   repeated<3>(of, "params_tangent", B)};
+  ScoreOptions options;
+  options.temperature = of.number("temperature").value();
+  options.method = static_cast<Method>(static_cast<int>(of.number("method").value()));
+  ScoreGradients<T> gradients;
+  gradients.values = to.get<T>("by_values");
+  gradients.params = to.get<T>("by_params");
+  gradients.score = to.get<T>("score_tangent");
+  gradients.entropy = to.get<T>("entropy_tangent");
+  gradients.params_are_shared = is_shared(of, "params", 3);
+  score_backward(inputs, options, gradients, num_threads);
+}
+
+template <class T>
+void run_peak_weights_backward(const Case& of, Outputs& to, int num_threads) {
+  peak_weights_backward(of.at("grad").view<3>(), of.at("values").view<3>(),
+                        view_or_none<2>(of, "count"), of.number("temperature").value(),
+                        view_or_none<3>(of, "values_tangent"), to.get<T>("by_values"),
+                        to.get<T>("weights_tangent"), num_threads);
+}
+
+template <class T>
+void run_pose_log_likelihood_backward(const Case& of, Outputs& to, int num_threads) {
+  const View<3> keypoints = of.at("keypoints").view<3>();
+  const std::int64_t B = keypoints.shape[0];
+  PoseGradients<T> gradients;
+  gradients.keypoints = to.get<T>("by_keypoints");
+  gradients.params = to.get<T>("by_params");
+  gradients.per_link = to.get<T>("per_link_tangent");
+  gradients.params_are_shared = is_shared(of, "params", 3);
+  pose_log_likelihood_backward(
+      of.at("grad").view<2>(), keypoints, repeated<3>(of, "params", B),
+      view_or_none<2>(of, "visible"), of.tree(),
+      {view_or_none<3>(of, "keypoints_tangent"), repeated<3>(of, "params_tangent", B)}, gradients,
+      num_threads);
+}
+
+template <class T>
+void run_offset_log_likelihood_backward(const Case& of, Outputs& to, int num_threads) {
+  const View<3> keypoints = of.at("keypoints").view<3>();
+  const std::int64_t B = keypoints.shape[0];
+  OffsetGradients<T> gradients;
+  gradients.keypoints = to.get<T>("by_keypoints");
+  gradients.offsets = to.get<T>("by_offsets");
+  gradients.scale_tril = to.get<T>("by_scale_tril");
+  gradients.per_link = to.get<T>("per_link_tangent");
+  gradients.offsets_are_shared = is_shared(of, "offsets", 3);
+  gradients.scale_tril_is_shared = is_shared(of, "scale_tril", 4);
+  const OffsetTangents tangents{view_or_none<3>(of, "keypoints_tangent"),
+                                repeated<3>(of, "offsets_tangent", B),
+                                repeated<4>(of, "scale_tril_tangent", B)};
+  offset_log_likelihood_backward(of.at("grad").view<2>(), keypoints, repeated<3>(of, "offsets", B),
+                                 repeated<4>(of, "scale_tril", B), view_or_none<2>(of, "visible"),
+                                 of.tree(), tangents, gradients, num_threads);
+}
+
 Outputs run(const Case& of, int num_threads) {
   struct Operation {
     const char* name;
@@ -268,6 +360,13 @@ Outputs run(const Case& of, int num_threads) {
        run_pose_log_likelihood<double>},
       {"offset_log_likelihood", "keypoints", run_offset_log_likelihood<float>,
        run_offset_log_likelihood<double>},
+      {"score_backward", "values", run_score_backward<float>, run_score_backward<double>},
+      {"peak_weights_backward", "values", run_peak_weights_backward<float>,
+       run_peak_weights_backward<double>},
+      {"pose_log_likelihood_backward", "keypoints", run_pose_log_likelihood_backward<float>,
+       run_pose_log_likelihood_backward<double>},
+      {"offset_log_likelihood_backward", "keypoints", run_offset_log_likelihood_backward<float>,
+       run_offset_log_likelihood_backward<double>},
   };
   Outputs to(of);
   for (const Operation& operation : operations) {

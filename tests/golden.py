@@ -43,7 +43,8 @@ from strategies import (
 )
 
 import vl4pose
-from vl4pose import Skeleton, get_skeleton, reference
+from vl4pose import Skeleton, _core, get_skeleton, reference
+from vl4pose._options import check_options, core_options
 
 Value = TypeVar("Value")
 
@@ -503,6 +504,138 @@ def given_pose(
     return case
 
 
+# Gradients ----------------------------------------------------------------------------------------
+
+
+def gradient_cases(number: int) -> Iterator[Case]:
+    """Gradients and, of every other case, their derivatives along a direction: the core's bits."""
+    rng = np.random.default_rng(6)
+    layouts, trees = Deck(rng, [as_is, as_is, *LAYOUTS.values()]), Deck(rng, skeletons(rng))
+    params_kinds, methods = Deck(rng, PARAMS), Deck(rng, METHODS)
+    for i in range(number):
+        skeleton, layout, dtype = trees.deal(), layouts.deal(), ("float32", "float64")[i // 2 % 2]
+        J, L, K, B, D = skeleton.num_joints, skeleton.num_links, 4, 3, 2 + i % 2
+        is_along, is_shared = i % 2 == 1, i % 3 == 0
+        lead = () if is_shared else (B,)
+
+        def draw(*shape: int, dtype: str = dtype) -> np.ndarray:
+            return rng.normal(size=shape).astype(dtype)
+
+        def moving(
+            arrays: dict[str, np.ndarray], is_along: bool = is_along
+        ) -> dict[str, np.ndarray | None]:
+            return {
+                f"{name}_tangent": draw(*array.shape) if is_along else None
+                for name, array in arrays.items()
+            }
+
+        peaks = vl4pose.local_maxima(draw(B, J, 12, 9), num_peaks=K, min_distance=1)
+        params = draw_params(rng, params_kinds.deal(), *lead, L)
+        links = {"params": params.astype(np.float32) if i % 5 else params}
+        grad = draw(B)
+        grad[0] = 0.0
+        visible = rng.random((B, J)) < 0.8 if i % 4 < 2 else None
+        method, temperature = methods.deal(), float(rng.choice([0.1, 1.0, 7.0]))
+        words = f"gradients {i}: {dtype}, {method}, {skeleton.links}"
+        values = layout(peaks.values)
+        yield gradients(
+            words,
+            "score_backward",
+            {"xy": peaks.xy, "values": values, "count": peaks.count, **links},
+            {"grad_score": grad if i % 7 else None, "grad_entropy": grad if i % 3 else None},
+            skeleton,
+            {"temperature": temperature, "method": method, "num_peaks": K},
+            moving({"values": peaks.values, **links}),
+            {"by_values": peaks.values, "by_params": params[..., :2]},
+            {"score": grad, "entropy": grad},
+        )
+        count = None if i % 4 else peaks.count
+        yield gradients(
+            words,
+            "peak_weights_backward",
+            {"grad": draw(*values.shape), "values": values, "count": count},
+            {},
+            None,
+            {"temperature": temperature},
+            moving({"values": peaks.values}),
+            {"by_values": peaks.values},
+            {"weights": peaks.values},
+        )
+        keypoints = 9 * draw(B, J, D)
+        of_pose = {"keypoints": layout(keypoints[..., :2]), **links}
+        grad = draw(B, L)
+        yield gradients(
+            words,
+            "pose_log_likelihood_backward",
+            {"grad": grad, **of_pose, "visible": visible},
+            {},
+            skeleton,
+            {},
+            moving(of_pose),
+            {f"by_{name}": array for name, array in of_pose.items()},
+            {"per_link": grad},
+        )
+        scale_tril = draw(*lead, L, D, D)
+        scale_tril[..., range(D), range(D)] = rng.uniform(0.1, 9, (*lead, L, D))
+        of_offsets = {
+            "keypoints": layout(keypoints),
+            "offsets": 5 * draw(*lead, L, D),
+            "scale_tril": scale_tril,
+        }
+        yield gradients(
+            words,
+            "offset_log_likelihood_backward",
+            {"grad": grad, **of_offsets, "visible": visible},
+            {},
+            skeleton,
+            {},
+            moving(of_offsets),
+            {f"by_{name}": array for name, array in of_offsets.items()},
+            {"per_link": grad},
+        )
+
+
+def gradients(
+    description: str,
+    operation: str,
+    arguments: dict[str, np.ndarray | None],
+    grads: dict[str, np.ndarray | None],
+    skeleton: Skeleton | None,
+    options: dict[str, Any],
+    tangents: dict[str, np.ndarray | None],
+    like: dict[str, np.ndarray],
+    along: dict[str, np.ndarray],
+) -> Case:
+    """Return a case of a gradient, whose outputs are as large as ``like`` and ``along``."""
+    dtype = next(iter(like.values())).dtype
+    outputs: dict[str, Any] = {name: np.empty(array.shape, dtype) for name, array in like.items()}
+    is_along = any(tangent is not None for tangent in tangents.values())
+    for name, array in along.items():
+        outputs[f"{name}_tangent"] = np.empty(array.shape, dtype) if is_along else None
+    given = options.values()
+    if "num_peaks" in options:
+        given = [core_options(check_options(**options))]
+    getattr(_core, operation)(
+        *arguments.values(),
+        *grads.values(),
+        *(() if skeleton is None else (skeleton._tree,)),
+        *given,
+        *tangents.values(),
+        *outputs.values(),
+        1,
+    )
+    arrays = {**arguments, **grads, **tangents}
+    case = Case(description, operation, {k: v for k, v in arrays.items() if v is not None})
+    if skeleton is not None:
+        case.arrays |= tree_arrays(skeleton)
+    for name, value in options.items():
+        case.arrays[name] = np.float64(METHODS.index(value) if name == "method" else value)
+    for name, output in outputs.items():
+        if output is not None:
+            case.expect(name, output, None, rounded=False, atol=0.0)
+    return case
+
+
 FAMILIES: tuple[Callable[[], Iterator[Case]], ...] = (
     lambda: heatmap_cases(270),
     typical_cases,
@@ -510,6 +643,7 @@ FAMILIES: tuple[Callable[[], Iterator[Case]], ...] = (
     lambda: weight_cases(36),
     lambda: given_pose_cases(30),
     logarithm_cases,
+    lambda: gradient_cases(40),
 )
 
 
