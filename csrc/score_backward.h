@@ -35,8 +35,7 @@ struct ScoreGradients {
 // The gradient of sum grad_score * score + grad_entropy * entropy_sum: exact for the methods
 // expected, marginal and sum, and through the best pose for max. With tangents, the derivative of
 // that gradient along them instead, and those of score and entropy_sum: what a second backward pass
-// needs. What is NaN has gradient NaN, unless its grad is 0; a map without a peak has none. O(L
-// K^2) operations an image.
+// needs. What is NaN has gradient NaN, unless its grad is 0. O(L K^2) operations an image.
 template <class T>
 void score_backward(const ScoreBackwardInputs& inputs, const ScoreOptions& options,
                     const ScoreGradients<T>& to, int num_threads);

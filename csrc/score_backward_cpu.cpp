@@ -51,7 +51,8 @@ class ImageGradient {
     const bool has_params = read_links(b), has_peaks = read_peaks(b);
     if (!has_params || !has_peaks) {
       const double gradient = grad_score_ != 0.0 ? kNaN : 0.0;
-      fill_image(to_.values, b, J_ * K_, has_peaks ? gradient : 0.0);
+      const bool is_asked = grad_score_ != 0.0 || (!has_peaks && grad_entropy != 0.0);
+      fill_image(to_.values, b, J_ * K_, is_asked ? kNaN : 0.0);
       fill_image(to_.params, b, L_ * 2, gradient);
       fill_image(to_.score, b, 1, kNaN);
       fill_image(to_.entropy, b, 1, kNaN);

@@ -185,6 +185,7 @@ class _TorchKind(ArrayKind):
     def __init__(self, torch: Any) -> None:
         self.int32, self._int64, self.bool_ = torch.int32, torch.int64, torch.bool
         self._is_grad_enabled = torch.is_grad_enabled
+        self._forward_ad = torch.autograd.forward_ad
         single = _TorchAllocator(torch, torch.float32)
         double = _TorchAllocator(torch, torch.float64)
         self._allocators = {
@@ -208,6 +209,11 @@ class _TorchKind(ArrayKind):
                     f"gives no gradient; pass {argument}.detach() or call it under torch.no_grad()"
                 )
             array = array.detach()  # __dlpack__ would refuse it all the same
+        if self._forward_ad._current_level >= 0 and self._has_tangent(array):
+            raise RuntimeError(
+                f"{argument} must not carry a tangent, got one that does: this operation has no "
+                "forward-mode derivative"
+            )
         if not is_readable and array.numel() > 0:
             raise TypeError(
                 f"{argument} must be a tensor that holds data, got one that does not, as in "
@@ -215,6 +221,9 @@ class _TorchKind(ArrayKind):
             )
         # A negative view, as .imag of a conjugate is, holds the opposite of its values.
         return array.resolve_neg() if array.is_neg() else array
+
+    def _has_tangent(self, array: Any) -> bool:
+        return self._forward_ad.unpack_dual(array).tangent is not None
 
     def _check_device_and_layout(self, array: Any, argument: str, first: str) -> None:
         if first and not array.is_cpu:
@@ -317,7 +326,8 @@ def through_torch(first: Any, second: Any = None, *others: Any) -> bool:
     """Return whether torch must see an operation: to trace, transform or differentiate it.
 
     ``first`` is the argument whose kind the results have. Where this is False, no result needs a
-    gradient, and tensors are no subclass's. Asked at every call, and so written for speed.
+    gradient, and tensors are on the CPU and no subclass's. Asked at every call, and so written for
+    speed.
     """
     if type(first) is np.ndarray:
         return False
@@ -329,12 +339,14 @@ def through_torch(first: Any, second: Any = None, *others: Any) -> bool:
     Tensor = torch.Tensor
     for array in (first, second, *others) if others else (first, second):
         if type(array) is Tensor:
-            if array.requires_grad and torch.is_grad_enabled():
+            if (array.requires_grad and torch.is_grad_enabled()) or not array.is_cpu:
                 return True
         elif isinstance(array, Tensor):
             return True
     return bool(
-        torch.autograd.forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active()
+        torch.autograd.forward_ad._current_level >= 0
+        or torch._C._are_functorch_transforms_active()
+        or torch._C._len_torch_dispatch_stack()
     )
 
 

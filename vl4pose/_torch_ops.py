@@ -9,6 +9,7 @@ again, computed beside it in the compiled core, and so is that one's. Places of 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -139,15 +140,16 @@ def _as_output(output: Any) -> Any:
 
 def _call(operation: _Operation, *inputs: Any) -> Any:
     """Call an operation in the way that its tensors need."""
-    if is_compiling() or any(_is_traced(value) for value in inputs):
+    is_traced = is_compiling() or torch._C._len_torch_dispatch_stack() > 0
+    if is_traced or any(_is_subclass(value) for value in inputs):
         return operation.registered(*inputs)
     if torch._C._are_functorch_transforms_active():
         return _Transformed.apply(*inputs, operation)  # type: ignore[no-untyped-call]
     return _Eager.apply(*inputs, operation)  # type: ignore[no-untyped-call]
 
 
-def _is_traced(value: object) -> bool:
-    """Return whether this is a tensor for torch's own use, such as a fake one."""
+def _is_subclass(value: object) -> bool:
+    """Return whether this is a tensor of another type, such as a fake one."""
     if not isinstance(value, Tensor):
         return False
     return type(value) not in (Tensor, torch.nn.Parameter)
@@ -270,7 +272,11 @@ def _save_analysis(ctx: Any, inputs: Sequence[Any], outputs: Sequence[Tensor]) -
         *(output for name, output in by_name.items() if name not in _DIFFERENTIABLE)
     )
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(params, *(by_name.get(name) for name in _PEAKS))
+    # The values of peaks only where they are read: a caller may change them in place.
+    reads_values = "score" in by_name or "entropy_sum" in by_name
+    kept = ("xy", "values", "count") if reads_values else ("xy", "count")
+    peaks = {name: by_name.get(name) for name in kept}
+    ctx.save_for_backward(params, peaks["xy"], peaks.get("values"), peaks["count"])
     ctx.heatmaps_shape, ctx.heatmaps_dtype = heatmaps.shape, heatmaps.dtype
     ctx.links, ctx.options, ctx.num_threads = links, Options(*options), num_threads
     ctx.names = names
@@ -305,7 +311,10 @@ def _scatter_peaks(by_values: Tensor, xy: Tensor, count: Tensor, shape: Sequence
     K = by_values.shape[-1]
     is_used = torch.arange(K, device=count.device) < count[..., None]
     pixel = torch.where(is_used, xy[..., 1].long() * W + xy[..., 0].long(), 0)
-    pixels = by_values.new_zeros((*lead, H * W))
+    # Maps that are not finite have no peaks, and a gradient that is not either.
+    is_spoilt = (count == 0) & (by_values != 0).any(-1)
+    others = torch.where(is_spoilt, math.nan, torch.zeros_like(by_values[..., 0]))
+    pixels = others[..., None].expand(*lead, H * W).contiguous()
     return pixels.scatter_add(-1, pixel, torch.where(is_used, by_values, 0)).reshape(shape)
 
 

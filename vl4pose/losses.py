@@ -6,6 +6,8 @@ distributed training. Annotations are in heatmap pixels: :func:`vl4pose.to_heatm
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor, nn
 
 from vl4pose._options import choice
@@ -68,7 +70,7 @@ def nll_loss(
     >>> loss = nll_loss(params, torch.rand(8, 14, 2) * 64, skeleton="lsp")
     >>> loss.backward()
     """
-    choice(reduction, "reduction", REDUCTIONS)
+    _check(reduction, {"params": params, "keypoints": keypoints}, visible)
     ell = pose_log_likelihood(keypoints, params, skeleton=skeleton, visible=visible, per_link=True)
     return _reduced(ell, visible, skeleton, keypoints.shape[-2], reduction)
 
@@ -112,11 +114,19 @@ def offset_nll_loss(
     Of each link 1/2 (D log 2 pi + 2 sum log diag T + |T^-1 (y_child - y_parent - o)|^2), the
     negative of Eq. 4.
     """
-    choice(reduction, "reduction", REDUCTIONS)
+    given = {"offsets": offsets, "scale_tril": scale_tril, "keypoints": keypoints}
+    _check(reduction, given, visible)
     ell = offset_log_likelihood(
         keypoints, offsets, scale_tril, skeleton=skeleton, visible=visible, per_link=True
     )
     return _reduced(ell, visible, skeleton, keypoints.shape[-2], reduction)
+
+
+def _check(reduction: object, given: Mapping[str, object], visible: object) -> None:
+    choice(reduction, "reduction", REDUCTIONS)
+    for argument, array in {**given, "visible": visible}.items():
+        if not isinstance(array, Tensor) and not (argument == "visible" and array is None):
+            raise TypeError(f"{argument} must be a tensor, got {type(array).__name__}")
 
 
 def _reduced(

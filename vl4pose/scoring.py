@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import numpy.typing as npt
 
 from vl4pose import _core
-from vl4pose._arrays import Allocator, is_compiling, take, through_torch
+from vl4pose._arrays import Allocator, is_compiling, is_tensor, take, through_torch
 from vl4pose._options import check_options, checked_temperature, core_options, flag, threads
 from vl4pose.results import Analysis, Decoded, Peaks, Refined
 from vl4pose.skeleton import Skeleton, check_skeleton, resolve_skeleton
@@ -695,6 +695,11 @@ def _plan(
 def checked_heatmap_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape of heatmaps, or raise."""
     shape = tuple(shape)
+    if any(map(is_tensor, shape)):
+        raise TypeError(
+            "heatmaps must not be traced by torch.jit.trace, which takes sizes for constants: use "
+            "torch.export or torch.compile"
+        )
     if len(shape) not in (3, 4):
         hint = " (take one stack, as heatmaps[:, -1])" if len(shape) == 5 else ""
         raise ValueError(
@@ -766,7 +771,7 @@ def _given_pose(
 ) -> Any:
     """Return the named log-likelihood of poses that are given by keypoints."""
     per_link = flag(per_link, "per_link")
-    if through_torch(keypoints, visible, *of_links.values()):
+    if through_torch(keypoints, *of_links.values(), visible):
         from vl4pose import _torch_ops
 
         return _torch_ops.given_pose(
