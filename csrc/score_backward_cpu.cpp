@@ -61,6 +61,7 @@ class ImageGradient {
     std::fill_n(by_log_weight_.data(), J_ * K_, S{});
     const S entropy = add_entropy(grad_entropy);
     if (to_.entropy) to_.entropy[b] = static_cast<T>(asked_of(entropy));
+    if (!in_.tree) fill_image(to_.score, b, 1, 0.0);
     if (has_params && in_.tree) {
       std::fill_n(by_distance_.data(), L_, S{});
       std::fill_n(by_log_variance_.data(), L_, S{});

@@ -118,12 +118,20 @@ class _Keep(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
         ctx.save_for_backward(inputs[1])
-        ctx.save_for_forward(*inputs[1:])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         (is_valid,) = ctx.saved_tensors
         return torch.where(is_valid, grad, torch.where(grad == 0, 0.0, math.nan)), None, None
+
+
+class _KeepWithTangent(_Keep):
+    """The same in forward mode; apart, because torch.compile takes no function that has a jvp."""
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[1])
+        ctx.save_for_forward(*inputs[1:])
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:
@@ -134,8 +142,10 @@ class _Keep(torch.autograd.Function):
 def _keep(array: Tensor, is_valid: Tensor, otherwise: float | Tensor) -> Tensor:
     if not isinstance(otherwise, Tensor):
         otherwise = torch.full((), otherwise, dtype=array.dtype, device=array.device)
-    array, is_valid = torch.broadcast_tensors(array, is_valid)
-    kept: Tensor = _Keep.apply(array, is_valid, otherwise)  # type: ignore[no-untyped-call]
+    array, is_valid = torch.broadcast_tensors(array, is_valid)  # type: ignore[no-untyped-call]
+    is_forward = torch.autograd.forward_ad._current_level >= 0
+    function = _KeepWithTangent if is_forward else _Keep
+    kept: Tensor = function.apply(array, is_valid, otherwise)  # type: ignore[no-untyped-call]
     return kept
 
 

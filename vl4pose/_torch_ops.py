@@ -72,14 +72,19 @@ class _Operation:
         torch.library.register_fake(self.name, self.empty, lib=_LIBRARY)
         returns_list = self.schema.endswith("Tensor[]")
 
+        def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+            self.save(ctx, inputs, output)
+            # To torch a list without elements, as links of one joint are, is one of tensors.
+            ctx.empty_lists = [i for i, value in enumerate(inputs) if value == []]
+
         def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
-            return self.backward(ctx, *(grads[0] if returns_list else grads))
+            gradients = list(self.backward(ctx, *(grads[0] if returns_list else grads)))
+            for i in ctx.empty_lists:
+                gradients[i] = []
+            return tuple(gradients)
 
         torch.library.register_autograd(
-            self.name,
-            backward,
-            setup_context=lambda ctx, inputs, output: self.save(ctx, inputs, output),
-            lib=_LIBRARY,
+            self.name, backward, setup_context=setup_context, lib=_LIBRARY
         )
         if self.vmap is not None:
             torch.library.register_vmap(self.name, self.vmap, lib=_LIBRARY)
@@ -149,10 +154,10 @@ def _call(operation: _Operation, *inputs: Any) -> Any:
 
 
 def _is_subclass(value: object) -> bool:
-    """Return whether this is a tensor of another type, such as a fake one."""
+    """Return whether this is a tensor of another type, such as a fake one, or without data."""
     if not isinstance(value, Tensor):
         return False
-    return type(value) not in (Tensor, torch.nn.Parameter)
+    return value.is_meta or type(value) not in (Tensor, torch.nn.Parameter)
 
 
 # ------------------------------------------------------------------------------------------------
@@ -206,7 +211,7 @@ def _as_tensor(array: Any, argument: str, first: Tensor, first_argument: str) ->
 
 def _check_has_kernels(heatmaps: Tensor) -> None:
     check_dense(heatmaps, "heatmaps")
-    if not heatmaps.is_cpu:
+    if not (heatmaps.is_cpu or heatmaps.is_meta):
         raise RuntimeError(no_kernels(heatmaps, "heatmaps"))
 
 
@@ -640,10 +645,8 @@ def given_pose(
 
 def _needs_formula(first: Tensor) -> bool:
     """Return whether an operation is left to torch: without kernels, or under a transform."""
-    if not first.is_cpu:
+    if not (first.is_cpu or first.is_meta):
         return True
-    if is_compiling():
-        return False
     return torch._C._are_functorch_transforms_active() or _is_forward_ad()
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from vl4pose import _torch_ops  # noqa: F401  # registers what exported programs may name
 from vl4pose._options import choice
 from vl4pose.scoring import offset_log_likelihood, pose_log_likelihood
 from vl4pose.skeleton import Skeleton, resolve_skeleton

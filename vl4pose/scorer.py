@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from vl4pose import _torch_ops  # noqa: F401  # registers what exported programs may name
 from vl4pose.results import Analysis
 from vl4pose.scoring import analyze
 from vl4pose.skeleton import Skeleton, get_skeleton
