@@ -320,7 +320,8 @@ def _scatter_peaks(by_values: Tensor, xy: Tensor, count: Tensor, shape: Sequence
     is_spoilt = (count == 0) & (by_values != 0).any(-1)
     others = torch.where(is_spoilt, math.nan, torch.zeros_like(by_values[..., 0]))
     pixels = others[..., None].expand(*lead, H * W).contiguous()
-    return pixels.scatter_add(-1, pixel, torch.where(is_used, by_values, 0)).reshape(shape)
+    pixels.scatter_add_(-1, pixel, torch.where(is_used, by_values, 0))
+    return pixels.reshape(shape)
 
 
 def _vmap_analysis(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> tuple[Any, Any]:
