@@ -34,6 +34,7 @@ _LIBRARY = torch.library.Library("vl4pose", "DEF")  # type: ignore[no-untyped-ca
 # Of the outputs of the fused pass, those that have a gradient, and what it is computed from.
 _DIFFERENTIABLE = ("score", "entropy_sum", "values")
 _PEAKS = ("xy", "values", "count")
+_WITH_GRADIENT = {*_DIFFERENTIABLE, *_PEAKS}
 
 
 @dataclass(eq=False)
@@ -183,23 +184,30 @@ def fused_pass(
         params = _as_tensor(params, "params", heatmaps, "heatmaps")
     wanted = names
     if torch.is_grad_enabled():
-        has_gradient = all(name in _DIFFERENTIABLE + _PEAKS for name in names)
-        for argument, array in (("heatmaps", heatmaps), ("params", params)):
-            if isinstance(array, Tensor) and array.requires_grad and not has_gradient:
-                raise RuntimeError(
-                    f"{argument} must not require grad, got a tensor that does: this operation "
-                    f"gives no gradient; pass {argument}.detach() or call it under torch.no_grad()"
-                )
-        if has_gradient:
+        require_grad = [isinstance(x, Tensor) and x.requires_grad for x in (heatmaps, params)]
+        _check_has_gradient(names, require_grad)
+        if set(names).issubset(_WITH_GRADIENT):
             wanted = (*names, *(name for name in _PEAKS if name not in names))
     outputs = _call(_ANALYZE, heatmaps, params, links, *options, num_threads, wanted)
     return list(outputs[: len(names)])
 
 
+def _check_has_gradient(names: Sequence[str], require_grad: Sequence[bool]) -> None:
+    """Raise if heatmaps or params require grad and an output would leave them without."""
+    if set(names).issubset(_WITH_GRADIENT):
+        return
+    for argument, requires_grad in zip(("heatmaps", "params"), require_grad, strict=False):
+        if requires_grad:
+            raise RuntimeError(
+                f"{argument} must not require grad, got a tensor that does: this operation gives "
+                f"no gradient; pass {argument}.detach() or call it under torch.no_grad()"
+            )
+
+
 def _as_tensor(array: Any, argument: str, first: Tensor, first_argument: str) -> Tensor:
     """Return an argument that may be of another kind than the first one, and elsewhere."""
     if not isinstance(array, Tensor):
-        array = torch.as_tensor(take(array, argument, first_argument)[0])
+        array = torch.as_tensor(take(array, argument, first_argument)[0], device="cpu")
     check_dense(array, argument)
     if array.device != first.device:
         raise ValueError(
@@ -272,6 +280,7 @@ def _empty_analysis(
 
 def _save_analysis(ctx: Any, inputs: Sequence[Any], outputs: Sequence[Tensor]) -> None:
     heatmaps, params, links, *options, num_threads, names = inputs
+    _check_has_gradient(names, ctx.needs_input_grad)
     by_name = dict(zip(names, outputs, strict=True))
     ctx.mark_non_differentiable(
         *(output for name, output in by_name.items() if name not in _DIFFERENTIABLE)
