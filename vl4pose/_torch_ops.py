@@ -184,20 +184,19 @@ def fused_pass(
         params = _as_tensor(params, "params", heatmaps, "heatmaps")
     wanted = names
     if torch.is_grad_enabled():
-        require_grad = [isinstance(x, Tensor) and x.requires_grad for x in (heatmaps, params)]
-        _check_has_gradient(names, require_grad)
+        _check_has_gradient(names, heatmaps, params)
         if set(names).issubset(_WITH_GRADIENT):
             wanted = (*names, *(name for name in _PEAKS if name not in names))
     outputs = _call(_ANALYZE, heatmaps, params, links, *options, num_threads, wanted)
     return list(outputs[: len(names)])
 
 
-def _check_has_gradient(names: Sequence[str], require_grad: Sequence[bool]) -> None:
+def _check_has_gradient(names: Sequence[str], heatmaps: Tensor, params: Tensor | None) -> None:
     """Raise if heatmaps or params require grad and an output would leave them without."""
     if set(names).issubset(_WITH_GRADIENT):
         return
-    for argument, requires_grad in zip(("heatmaps", "params"), require_grad, strict=False):
-        if requires_grad:
+    for argument, array in (("heatmaps", heatmaps), ("params", params)):
+        if array is not None and array.requires_grad:
             raise RuntimeError(
                 f"{argument} must not require grad, got a tensor that does: this operation gives "
                 f"no gradient; pass {argument}.detach() or call it under torch.no_grad()"
@@ -280,7 +279,6 @@ def _empty_analysis(
 
 def _save_analysis(ctx: Any, inputs: Sequence[Any], outputs: Sequence[Tensor]) -> None:
     heatmaps, params, links, *options, num_threads, names = inputs
-    _check_has_gradient(names, ctx.needs_input_grad)
     by_name = dict(zip(names, outputs, strict=True))
     ctx.mark_non_differentiable(
         *(output for name, output in by_name.items() if name not in _DIFFERENTIABLE)
@@ -335,6 +333,8 @@ def _scatter_peaks(by_values: Tensor, xy: Tensor, count: Tensor, shape: Sequence
 
 def _vmap_analysis(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> tuple[Any, Any]:
     heatmaps, params, *rest = inputs
+    if torch.is_grad_enabled():  # what is batched does not tell that it requires grad
+        _check_has_gradient(rest[-1], heatmaps, params)
     fold = _Fold(info.batch_size, heatmaps, in_dims[0], own_rank=3)
     outputs = _call(
         _ANALYZE,
