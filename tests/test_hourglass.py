@@ -61,10 +61,11 @@ def test_heatmaps_come_from_the_largest_feature(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"num_joints": 0}, "num_joints must be at least 1, got 0"),
-        ({"num_stacks": 0}, "num_stacks must be at least 1, got 0"),
-        ({"channels": 7}, "channels must be even and at least 2, got 7"),
-        ({"channels": 0}, "channels must be even and at least 2, got 0"),
+        ({"num_joints": 0}, "num_joints must be between 1 and 65536, got 0"),
+        ({"num_stacks": 0}, "num_stacks must be between 1 and 64, got 0"),
+        ({"num_stacks": 65}, "num_stacks must be between 1 and 64, got 65"),
+        ({"channels": 7}, "channels must be even, got 7"),
+        ({"channels": 0}, "channels must be between 2 and 65536, got 0"),
     ],
 )
 def test_impossible_sizes(arguments: dict[str, int], message: str) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from vl4pose.image_transform import ImageTransform
+from vl4pose.image_transform import ImageTransform, to_heatmap_pixels
 
 BOXES = [None, (10.0, 20.0, 30.0, 40.0), (3.3, 4.7, 61.1, 22.9), (-15.0, -5.0, 60.0, 90.0)]
 SIZES = [(100, 80), (80, 100), (37, 91), (640, 480)]
@@ -333,3 +335,108 @@ def test_wrong_boxes(fit, box, message):
 def test_a_crop_so_large_that_the_image_vanishes():
     with pytest.raises(ValueError, match="at least one pixel of the network input"):
         ImageTransform(fit="crop").place((10, 10), (0, 0, 1e6, 1e6))
+
+
+# --- keypoints to heatmap pixels ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("align", ["corners", "centers"])
+def test_heatmap_pixels_are_where_torch_interpolates_from(align):
+    """A heatmap that holds its own x and y, enlarged to the input, says where each pixel lies."""
+    input_size, heatmap_size = (48, 30), (12, 10)
+    y, x = torch.meshgrid(torch.arange(10.0), torch.arange(12.0), indexing="ij")
+    enlarged = torch.nn.functional.interpolate(
+        torch.stack([x, y])[None],
+        size=input_size[::-1],
+        mode="bilinear",
+        align_corners=align == "corners",
+    )[0]
+    inside = 0 if align == "corners" else 2  # the borders are repeated
+    rows, columns = torch.meshgrid(
+        torch.arange(inside, 30 - inside), torch.arange(inside, 48 - inside), indexing="ij"
+    )
+    pixels = torch.stack([columns, rows], -1)
+    found = to_heatmap_pixels(pixels.double(), input_size, heatmap_size, align=align)
+    expected = enlarged[:, rows, columns].movedim(0, -1).double()
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("align", ["corners", "centers"])
+def test_heatmap_pixels_are_those_of_the_transform(align):
+    transform = ImageTransform(input_size=(64, 96), heatmap_align=align)
+    placement = transform.place((64, 96))
+    keypoints = np.random.default_rng(0).uniform(-5, 100, (4, 3, 2))
+    for heatmap_size in [(16, 24), (1, 24), (64, 96), (5, 7)]:
+        np.testing.assert_allclose(
+            to_heatmap_pixels(keypoints, (64, 96), heatmap_size, align=align),
+            transform.image_to_heatmap(keypoints, heatmap_size, placement),
+            rtol=1e-12,
+            atol=1e-12,
+        )
+
+
+def test_corners_are_the_default_and_go_to_corners():
+    corners = [[0, 0], [255, 0], [0, 191], [255, 191]]
+    expected = [[0, 0], [63, 0], [0, 47], [63, 47]]
+    np.testing.assert_allclose(to_heatmap_pixels(corners, (256, 192), (64, 48)), expected)
+    edges = [[-0.5, -0.5], [255.5, 191.5]]
+    expected = [[-0.5, -0.5], [63.5, 47.5]]
+    np.testing.assert_allclose(
+        to_heatmap_pixels(edges, (256, 192), (64, 48), align="centers"), expected
+    )
+
+
+@pytest.mark.parametrize("align", ["corners", "centers"])
+def test_one_pixel_is_where_everything_goes_under_corners(align):
+    found = to_heatmap_pixels([[7.5, 3.0], [0.0, 3.0]], (16, 4), (1, 4), align=align)
+    assert np.isfinite(found).all()
+    assert found[0, 0] == 0.0
+    assert align == "centers" or found[1, 0] == 0.0
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_tensors_keep_their_dtype_and_gradients_flow(dtype):
+    keypoints = torch.tensor([[[4.0, math.nan], [8.0, 2.0]]], dtype=dtype, requires_grad=True)
+    found = to_heatmap_pixels(keypoints, (9, 17), (5, 9))
+    assert found.dtype == dtype
+    expected = torch.tensor([[[2.0, math.nan], [4.0, 1.0]]], dtype=dtype)
+    torch.testing.assert_close(found, expected, equal_nan=True)
+    found[0, 1].sum().backward()
+    assert torch.equal(keypoints.grad, torch.tensor([[[0, 0], [0.5, 0.5]]], dtype=dtype))
+    meta = to_heatmap_pixels(keypoints.to("meta"), (9, 17), (5, 9))
+    assert meta.is_meta
+
+
+@pytest.mark.parametrize(
+    "keypoints",
+    [[[4, 8]], np.array([[4, 8]]), np.float32([[4, 8]]), ((4.0, 8.0),)],
+    ids=["list", "integers", "float32", "tuple"],
+)
+def test_all_else_gives_float64_arrays(keypoints):
+    found = to_heatmap_pixels(keypoints, (9, 17), (5, 9))
+    assert found.dtype == np.float64
+    np.testing.assert_array_equal(found, [[2.0, 4.0]])
+
+
+def test_tensors_of_integers_give_the_default_dtype():
+    found = to_heatmap_pixels(torch.tensor([4, 8]), (9, 17), (5, 9))
+    assert torch.equal(found, torch.tensor([2.0, 4.0]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"align": "corner"}, ValueError, "align must be one of corners, centers"),
+        ({"align": None}, ValueError, "align must be one of corners, centers"),
+        ({"input_size": (0, 4)}, ValueError, "input_size must be two whole numbers"),
+        ({"heatmap_size": (4.5, 4)}, TypeError, "heatmap_size must be two whole numbers"),
+        ({"heatmap_size": 4}, TypeError, "heatmap_size must be two whole numbers"),
+        ({"keypoints": np.zeros((2, 3))}, ValueError, "keypoints must have a last axis of (x, y)"),
+        ({"keypoints": torch.zeros(3)}, ValueError, "keypoints must have a last axis of (x, y)"),
+        ({"keypoints": 3.0}, ValueError, "keypoints must have a last axis of (x, y)"),
+    ],
+)
+def test_wrong_arguments_for_heatmap_pixels(arguments, error, message):
+    good = {"keypoints": np.zeros((2, 2)), "input_size": (8, 8), "heatmap_size": (4, 4)}
+    with pytest.raises(error, match=f"^{re.escape(message)}"):
+        to_heatmap_pixels(**{**good, **arguments})

@@ -360,11 +360,9 @@ def to_heatmap_pixels(
     """
     if align not in ALIGNMENTS:
         raise ValueError(f"align must be {nearest(str(align), ALIGNMENTS)}, got {align!r}")
-    sizes = [
-        _checked_size(size, argument)
-        for argument, size in (("input_size", input_size), ("heatmap_size", heatmap_size))
-    ]
-    scale, shift = _heatmap_affine(*sizes, align)
+    input_size = _checked_size(input_size, "input_size")
+    heatmap_size = _checked_size(heatmap_size, "heatmap_size")
+    scale, shift = _heatmap_affine(input_size, heatmap_size, align)
     inverse = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale != 0)
     if is_tensor(keypoints):
         if not keypoints.is_floating_point():

@@ -1,20 +1,29 @@
-"""People in boxes: COCO keypoints JSON, and CSV with one person per line."""
+"""Annotated people, in boxes or with joints: COCO keypoints JSON, and CSV with one per line."""
 
 from __future__ import annotations
 
 import csv
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from vl4pose.cli.errors import did_you_mean
+import numpy as np
+import numpy.typing as npt
 
-__all__ = ["LeftOut", "Person", "read_coco", "read_csv"]
+from vl4pose.cli.errors import did_you_mean
+from vl4pose.skeleton import Skeleton, get_skeleton
+
+__all__ = ["Keypoints", "LeftOut", "Person", "joint_places", "read_coco", "read_csv"]
+
+Keypoints = npt.NDArray[np.float64]
 
 _BOX_COLUMNS = ("x", "y", "width", "height")
+_TRUE, _FALSE = ("1", "true", "yes"), ("0", "false", "no")
 _SINGULAR = {
     "crowd regions": "crowd region",
     "boxes of other categories": "box of another category",
@@ -37,13 +46,20 @@ class Person:
     box : (x, y, width, height), optional
         In image pixels, counted from the image's corner.
     error : str, optional
-        Why this person cannot be scored, where the annotation alone tells.
+        Why this person cannot be used, where the annotation alone tells.
+    keypoints : (J, 2) float64 array, optional
+        The joints' (x, y) in image pixels, where they are read, in the skeleton's order; NaN where
+        a joint is not annotated.
     """
 
     image: str
     person_id: str | None = None
     box: tuple[float, float, float, float] | None = None
     error: str | None = None
+    keypoints: Keypoints | None = field(default=None, compare=False)
+
+    def __str__(self) -> str:
+        return (self.image or "?") + (f" #{self.person_id}" if self.person_id is not None else "")
 
 
 @dataclass(frozen=True)
@@ -59,17 +75,20 @@ class LeftOut:
         return f"{self.number:,} {noun}" + (f" ({self.detail})" if self.detail else "")
 
 
-def read_coco(path: Path) -> tuple[list[Person], list[LeftOut]]:
+def read_coco(path: Path, skeleton: Skeleton | None = None) -> tuple[list[Person], list[LeftOut]]:
     """Return the people of a COCO keypoints file, and what was left out.
 
     Every annotation is one person, but for crowd regions (``iscrowd``) and, in a file that has
     categories, for those of a category that neither has keypoints nor is named "person". An image
     without an annotation gives none.
 
+    With a skeleton, its joints are read too. Their names are those of the annotation's category,
+    or COCO's own where the category has none. A joint is annotated where its flag is not 0.
+
     Raises
     ------
     ValueError
-        If the file is not JSON of that form.
+        If the file is not JSON of that form, or names no keypoint for a joint of the skeleton.
     """
     data = json.loads(path.read_text(encoding="utf-8"))
     images, annotations = _coco_lists(data)
@@ -80,6 +99,7 @@ def read_coco(path: Path) -> tuple[list[Person], list[LeftOut]]:
             raise ValueError(f"{where} must have a name as file_name, got {json.dumps(file_name)}")
         names[_identifier(where, image, "id")] = file_name
     is_person = _coco_categories(data.get("categories"))
+    keypoints_of = None if skeleton is None else _coco_keypoints(data.get("categories"), skeleton)
     people = []
     crowds = others = 0
     peopled = set()
@@ -93,9 +113,12 @@ def read_coco(path: Path) -> tuple[list[Person], list[LeftOut]]:
         else:
             name = None if person_id is None else str(_identifier(where, item, "id"))
             box, error = _parse_box(item.get("bbox"))
+            keypoints = None
+            if keypoints_of is not None and error is None:
+                keypoints, error = keypoints_of(item)
             if image_id not in names:
                 box, error = None, f"no image has the id {image_id!r}"
-            people.append(Person(names.get(image_id, ""), name, box, error))
+            people.append(Person(names.get(image_id, ""), name, box, error, keypoints))
             peopled.add(image_id)
     left_out = (
         LeftOut("crowd regions", crowds),
@@ -157,11 +180,83 @@ def _coco_categories(categories: object) -> Callable[[dict[str, Any]], bool]:
     return lambda item: item.get("category_id") is None or item["category_id"] in ids
 
 
-def read_csv(path: Path) -> tuple[list[Person], list[LeftOut]]:
+def _coco_keypoints(
+    categories: object, skeleton: Skeleton
+) -> Callable[[dict[str, Any]], tuple[Keypoints | None, str | None]]:
+    """Return how the joints of an annotation are read: the keypoints, or what is wrong."""
+    names_of = [
+        (category.get("id"), list(map(str, category["keypoints"])))
+        for category in (categories if isinstance(categories, list) else [])
+        if isinstance(category, dict) and isinstance(category.get("keypoints"), list)
+    ]
+    orders: list[tuple[object, list[int]]] = []
+    problems = []
+    for category_id, names in names_of or [(None, list(get_skeleton("coco").joints))]:
+        try:
+            orders.append((category_id, joint_places(names, skeleton, "keypoint")))
+        except ValueError as error:
+            problems.append(error)
+    if not orders:
+        raise problems[0]
+
+    def keypoints_of(item: dict[str, Any]) -> tuple[Keypoints | None, str | None]:
+        own = [order for category_id, order in orders if category_id == item.get("category_id")]
+        if not own and len(names_of) > 1:
+            return None, f"its category has no keypoints of skeleton {skeleton.name!r}"
+        order = own[0] if own else orders[0][1]
+        flat = item.get("keypoints")
+        rule = "keypoints must be three finite numbers x, y, flag each"
+        if not isinstance(flat, list) or len(flat) % 3 or len(flat) <= 3 * max(order):
+            got = f"{len(flat)} values" if isinstance(flat, list) else json.dumps(flat)[:80]
+            return None, f"{rule}, got {got}"
+        try:
+            triples = np.array(flat, np.float64).reshape(-1, 3)[order]
+        except (TypeError, ValueError):
+            return None, f"{rule}, got {json.dumps(flat)[:80]}"
+        annotated = triples[:, 2] != 0
+        if not np.isfinite(triples[annotated]).all():
+            return None, f"{rule}, got {json.dumps(flat)[:80]}"
+        return np.where(annotated[:, None], triples[:, :2], np.nan), None
+
+    return keypoints_of
+
+
+def joint_places(names: Sequence[str], skeleton: Skeleton, what: str) -> list[int]:
+    """Return where among ``names``, which may be short and in any case, the joints are.
+
+    Raises
+    ------
+    ValueError
+        If a joint is not there, or there twice; ``what`` is what the names are of.
+    """
+    places: dict[int, int] = {}
+    for place, name in enumerate(names):
+        try:
+            joint = skeleton.joint_index(name.strip().lower())
+        except ValueError:
+            continue  # of a joint that the skeleton does not have
+        if joint in places:
+            raise ValueError(f"must have a {what} for each joint once, got {name!r} again")
+        places[joint] = place
+    for joint, name in enumerate(skeleton.joints):
+        if joint not in places:
+            raise ValueError(
+                f"must have a {what} for each joint of skeleton {skeleton.name!r}, got none for "
+                f"{name!r}{did_you_mean(name, names)} in {', '.join(names) or 'nothing'}"
+            )
+    return [places[joint] for joint in range(skeleton.num_joints)]
+
+
+def read_csv(path: Path, skeleton: Skeleton | None = None) -> tuple[list[Person], list[LeftOut]]:
     """Return the people of a CSV with the columns image, x, y, width, height and perhaps id.
 
     Columns are known by their names in any case, and the id also by ``person_id``. Others are not
     read, and counted as left out. Spaces around values do not count.
+
+    With a skeleton, each joint has its columns ``<joint>_x`` and ``<joint>_y`` in image pixels and
+    perhaps ``<joint>_visible`` (1 or 0, true or false), where the names of joints may be short
+    (``lelb_x``). A joint is annotated unless both coordinates are empty, or it is not visible. The
+    columns of the box may then be missing, all four of them: people fill their images.
 
     Raises
     ------
@@ -172,47 +267,105 @@ def read_csv(path: Path) -> tuple[list[Person], list[LeftOut]]:
         lines = csv.reader(file, skipinitialspace=True)
         try:
             header = [name.strip() for name in next(lines, [])]
-            columns = _csv_columns(header)
+            columns = _CsvColumns(header, skeleton)
             people = [
-                _csv_person([value.strip() for value in line], header, columns, lines.line_num)
+                columns.person([value.strip() for value in line], lines.line_num)
                 for line in lines
                 if line
             ]
         except csv.Error as error:
             raise ValueError(f"line {lines.line_num}: {error}") from error
-    unread = [name for i, name in enumerate(header) if i not in columns.values()]
+    unread = [name for i, name in enumerate(header) if i not in columns.read]
     return people, [LeftOut("columns", len(unread), ", ".join(unread))] if unread else []
 
 
-def _csv_columns(header: Sequence[str]) -> dict[str, int]:
-    """Return where the columns that are read are."""
-    columns: dict[str, int] = {}
-    for i, name in enumerate(map(str.lower, header)):
-        key = "id" if name == "person_id" else name
-        if key not in ("image", *_BOX_COLUMNS, "id"):
-            continue
-        if key in columns:
-            raise ValueError(f"must have each column once, got {header[i]!r} again")
-        columns[key] = i
-    for name in ("image", *_BOX_COLUMNS):
-        if name not in columns:
-            raise ValueError(
-                f"must have the columns image, {', '.join(_BOX_COLUMNS)} and may have id; "
-                f"got no {name!r}{did_you_mean(name, header)} in {', '.join(header) or 'nothing'}"
+class _CsvColumns:
+    """Where the columns that are read are: ``places`` by name, ``joints`` (J, 3) by joint."""
+
+    def __init__(self, header: Sequence[str], skeleton: Skeleton | None) -> None:
+        self.header = header
+        self.skeleton = skeleton
+        self.places: dict[str, int] = {}
+        for i, name in enumerate(map(str.lower, header)):
+            key = "id" if name == "person_id" else name
+            if key not in ("image", *_BOX_COLUMNS, "id"):
+                continue
+            if key in self.places:
+                raise ValueError(f"must have each column once, got {header[i]!r} again")
+            self.places[key] = i
+        self.has_boxes = skeleton is None or any(name in self.places for name in _BOX_COLUMNS)
+        for name in ("image", *_BOX_COLUMNS) if self.has_boxes else ("image",):
+            if name not in self.places:
+                raise ValueError(self._missing(name))
+        self.joints = [] if skeleton is None else self._joints(skeleton)
+        self.read = {*self.places.values(), *chain.from_iterable(self.joints)}
+
+    def person(self, line: Sequence[str], line_number: int) -> Person:
+        values = {key: line[i] if i < len(line) else "" for key, i in self.places.items()}
+        image, person_id = values["image"], values.get("id") or None
+        if len(line) != len(self.header):
+            error = f"line {line_number} must have {len(self.header)} fields, got {len(line)}"
+            return Person(image, person_id, error=error)
+        box, error_text, keypoints = None, None, None
+        if self.has_boxes:
+            box, error_text = _parse_box([values[name] for name in _BOX_COLUMNS])
+        if self.skeleton is not None and error_text is None:
+            keypoints, error_text = self._keypoints(line)
+        return Person(
+            image, person_id, box, error_text if image else "no image is named", keypoints
+        )
+
+    def _joints(self, skeleton: Skeleton) -> list[tuple[int, ...]]:
+        """Return for each joint the places of x and y and perhaps of visible."""
+        places = []
+        for ending in ("_x", "_y"):
+            columns = [i for i, name in enumerate(self.header) if name.lower().endswith(ending)]
+            names = [self.header[i][: -len(ending)] for i in columns]
+            order = joint_places(names, skeleton, f"column <joint>{ending}")
+            places.append([columns[place] for place in order])
+        visible = {}
+        for i, name in enumerate(map(str.lower, self.header)):
+            if name.endswith("_visible"):
+                try:
+                    visible[skeleton.joint_index(name.removesuffix("_visible"))] = i
+                except ValueError:
+                    continue  # of a joint that the skeleton does not have
+        return [
+            (x, y, visible[joint]) if joint in visible else (x, y)
+            for joint, (x, y) in enumerate(zip(*places, strict=True))
+        ]
+
+    def _keypoints(self, line: Sequence[str]) -> tuple[Keypoints | None, str | None]:
+        keypoints = np.full((len(self.joints), 2), np.nan)
+        for joint, (x, y, *visible) in enumerate(self.joints):
+            if visible:
+                flag = line[visible[0]].lower()
+                if flag not in (*_TRUE, *_FALSE):
+                    name = self.header[visible[0]]
+                    return None, f"{name} must be 1 or 0, got {line[visible[0]]!r}"
+                if flag in _FALSE:
+                    continue
+            elif not line[x] and not line[y]:
+                continue
+            with suppress(ValueError):
+                keypoints[joint] = float(line[x]), float(line[y])
+            if not np.isfinite(keypoints[joint]).all():
+                names = f"{self.header[x]} and {self.header[y]}"
+                got = f"{line[x]!r} and {line[y]!r}"
+                return None, f"{names} must be finite numbers, or both empty, got {got}"
+        return keypoints, None
+
+    def _missing(self, name: str) -> str:
+        rule = f"the columns image, {', '.join(_BOX_COLUMNS)} and may have id"
+        if self.skeleton is not None:
+            rule = (
+                "the column image, <joint>_x and <joint>_y for each joint, and all or none of "
+                f"{', '.join(_BOX_COLUMNS)}"
             )
-    return columns
-
-
-def _csv_person(
-    line: Sequence[str], header: Sequence[str], columns: Mapping[str, int], line_number: int
-) -> Person:
-    values = {key: line[i] if i < len(line) else "" for key, i in columns.items()}
-    image, person_id = values["image"], values.get("id") or None
-    if len(line) != len(header):
-        error = f"line {line_number} must have {len(header)} fields, got {len(line)}"
-        return Person(image, person_id, error=error)
-    box, error_text = _parse_box([values[name] for name in _BOX_COLUMNS])
-    return Person(image, person_id, box, error_text if image else "no image is named")
+        return (
+            f"must have {rule}; got no {name!r}{did_you_mean(name, self.header)} "
+            f"in {', '.join(self.header) or 'nothing'}"
+        )
 
 
 def _parse_box(

@@ -11,8 +11,10 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from vl4pose import __version__
+from vl4pose.cli.demo import demo
 from vl4pose.cli.doctor import doctor
 from vl4pose.cli.errors import RunError, Stopped, printable, stoppable
+from vl4pose.cli.fit import fit
 from vl4pose.cli.score import score
 
 __all__ = ["app"]
@@ -137,4 +139,25 @@ app.command(
     "--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --heatmap-align centers "
     "--pose pose.pt2 --params bones.json --skeleton coco --out scores.parquet --trust",
 )(score)
+app.command(
+    cls=_Command,
+    help="Train the auxiliary network, which predicts the bones that an image lets one expect.\n\n"
+    "It is trained on the features of a frozen pose network, or together with one "
+    "(--train-pose), and compared with bones of constant length. A run that is stopped goes on "
+    "where it was when the same command is given again.",
+    epilog="[bold]Examples[/bold]\n\n"
+    "vl4pose fit joints.mat --images photos --pose pose.pt --skeleton lsp "
+    "--out aux.safetensors --trust\n\n"
+    "vl4pose fit people.json --images photos --train-pose --skeleton coco "
+    "--fit crop --input-size 192x256 --out aux.safetensors --device cuda --amp\n\n"
+    "torchrun --nproc-per-node 2 -m vl4pose fit joints.mat --images photos --pose pose.pt "
+    "--skeleton lsp --out aux.safetensors --trust",
+)(fit)
+app.command(
+    cls=_Command,
+    help="See all of it at work in about three minutes, without data.\n\n"
+    "Draws people, trains a pose network and its auxiliary network on them, scores and refines "
+    "pictures that it held out, says how well the scores tell those that are wrong or out of "
+    "distribution, and makes a contact sheet of the least and the most likely poses.",
+)(demo)
 app.command(cls=_Command)(doctor)

@@ -112,5 +112,5 @@ def needing_extras() -> Iterator[None]:
         package = (error.name or "").partition(".")[0]
         if package in ("", "vl4pose"):
             raise
-        extra = "torch" if package == "torch" else "cli"
+        extra = package if package in ("torch", "tensorboard") else "cli"
         raise RunError(f"{package} is not installed: pip install 'vl4pose[{extra}]'") from error

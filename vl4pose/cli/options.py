@@ -10,9 +10,11 @@ import typer
 from vl4pose._options import MAX_NUM_PEAKS
 from vl4pose.cli.checks import finite_number, whole_number
 
+_DATA = "Data"
 _MODELS = "Models"
 _INPUT = "Image to network and back (also from pose.json beside pose.pt)"
 _SCORING = "Peaks and scores"
+_TRAINING = "Training"
 _RUNNING = "Running"
 _MOST_THREADS = 1024  # torch ends the process when the system refuses to start so many
 
@@ -264,7 +266,7 @@ NumThreads = Annotated[
     typer.Option(
         metavar="INT",
         parser=whole_number("--num-threads", 1, _MOST_THREADS),
-        help="Threads of the networks and of the scoring." + _default("torch's choice"),
+        help="Threads that compute." + _default("torch's choice"),
         show_default=False,
         rich_help_panel=_RUNNING,
     ),
@@ -276,6 +278,262 @@ Workers = Annotated[
         parser=whole_number("--workers", 1, _MOST_THREADS),
         help="Threads that read and resize images ahead of the network."
         + _default("one per CPU, at most 8"),
+        show_default=False,
+        rich_help_panel=_RUNNING,
+    ),
+]
+
+AnnotationFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="ANNOTATIONS",
+        help="A COCO keypoints .json; joints.mat of Leeds Sports Pose or of its extended training "
+        "set; or a .csv with one person per line: image, then <joint>_x and <joint>_y in image "
+        "pixels for each joint (empty where not annotated; lelb_x for left_elbow_x will do), and "
+        "if need be <joint>_visible (1 or 0), a box in x, y, width and height, and id.",
+        show_default=False,
+    ),
+]
+AnnotatedImagesDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--images",
+        metavar="DIR",
+        help="Where the images that ANNOTATIONS names are." + _default("beside it"),
+        show_default=False,
+        rich_help_panel=_DATA,
+    ),
+]
+Validation = Annotated[
+    str,
+    typer.Option(
+        "--val",
+        metavar="FRACTION|FILE",
+        help="What to validate on: a share of the images, chosen by the seed, with all people in "
+        "them; or another file of annotations.",
+        rich_help_panel=_DATA,
+    ),
+]
+ValidationImagesDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--val-images",
+        metavar="DIR",
+        help="Where the images that the file of --val names are." + _default("as --images"),
+        show_default=False,
+        rich_help_panel=_DATA,
+    ),
+]
+Limit = Annotated[
+    int | None,
+    typer.Option(
+        metavar="INT",
+        parser=whole_number("--limit", 1),
+        help="Use the first so many people of ANNOTATIONS only." + _default("all"),
+        show_default=False,
+        rich_help_panel=_DATA,
+    ),
+]
+MatFlag = Annotated[
+    str | None,
+    typer.Option(
+        metavar="occluded|annotated",
+        help="What a flag of 1 in a .mat says of a joint: occluded, with all joints annotated, or "
+        "annotated."
+        + _default("occluded for joints of 3 x 14 x N, annotated for 14 x 3 x N, as published"),
+        show_default=False,
+        rich_help_panel=_DATA,
+    ),
+]
+FitOut = Annotated[
+    Path,
+    typer.Option(
+        metavar="FILE.safetensors",
+        help="The auxiliary network to write. Beside it go the programs .pt and .pt2 for vl4pose "
+        "score, a report in .json and .png, and while the training runs its checkpoints.",
+    ),
+]
+FitPose = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Pose network that returns (heatmaps, features): TorchScript or .pt2 as for vl4pose "
+        "score, or a .safetensors of vl4pose.nn.save, which needs no --trust and is the only one "
+        "to start from with --train-pose.",
+        show_default=False,
+        rich_help_panel=_MODELS,
+    ),
+]
+TrainPose = Annotated[
+    bool,
+    typer.Option(
+        "--train-pose",
+        metavar="",
+        help="Train the pose network as well: the one of --pose, or without it a new stacked "
+        "hourglass.",
+        rich_help_panel=_MODELS,
+    ),
+]
+NumStacks = Annotated[
+    int | None,
+    typer.Option(
+        metavar="INT",
+        parser=whole_number("--num-stacks", 1),
+        help="Hourglasses of a new pose network." + _default("2"),
+        show_default=False,
+        rich_help_panel=_MODELS,
+    ),
+]
+Channels = Annotated[
+    int | None,
+    typer.Option(
+        metavar="INT",
+        parser=whole_number("--channels", 2),
+        help="Width of a new pose network, even." + _default("256"),
+        show_default=False,
+        rich_help_panel=_MODELS,
+    ),
+]
+
+Epochs = Annotated[
+    int,
+    typer.Option(
+        metavar="INT",
+        parser=whole_number("--epochs", 1),
+        help="The most passes over the training images.",
+        rich_help_panel=_TRAINING,
+    ),
+]
+TrainingBatchSize = Annotated[
+    int,
+    typer.Option(
+        "--batch-size",
+        metavar="INT",
+        parser=whole_number("--batch-size", 1),
+        help="People per step, over all processes.",
+        rich_help_panel=_TRAINING,
+    ),
+]
+LearningRate = Annotated[
+    float,
+    typer.Option(
+        metavar="NUMBER",
+        parser=finite_number("--learning-rate"),
+        help="The highest, of the auxiliary network.",
+        rich_help_panel=_TRAINING,
+    ),
+]
+PoseLearningRate = Annotated[
+    float,
+    typer.Option(
+        metavar="NUMBER",
+        parser=finite_number("--pose-learning-rate"),
+        help="The highest, of the pose network.",
+        rich_help_panel=_TRAINING,
+    ),
+]
+WeightDecay = Annotated[
+    float,
+    typer.Option(
+        metavar="NUMBER",
+        parser=finite_number("--weight-decay"),
+        help="Of AdamW.",
+        rich_help_panel=_TRAINING,
+    ),
+]
+Patience = Annotated[
+    int,
+    typer.Option(
+        metavar="INT",
+        parser=whole_number("--patience", 1),
+        help="Epochs without improvement on the validation images after which to stop.",
+        rich_help_panel=_TRAINING,
+    ),
+]
+Augment = Annotated[
+    bool,
+    typer.Option(
+        "--augment/--no-augment",
+        metavar="",
+        help="Flip, rotate (30 degrees) and scale (0.75 to 1.25) the training images.",
+        rich_help_panel=_TRAINING,
+    ),
+]
+Views = Annotated[
+    int,
+    typer.Option(
+        metavar="INT",
+        parser=whole_number("--views", 0),
+        help="Augmented versions of each image whose features are cached, beside the image's own.",
+        rich_help_panel=_TRAINING,
+    ),
+]
+Seed = Annotated[
+    int,
+    typer.Option(
+        metavar="INT",
+        parser=whole_number("--seed", 0),
+        help="Of initial weights, order, augmentation and split.",
+        rich_help_panel=_TRAINING,
+    ),
+]
+
+Amp = Annotated[
+    bool,
+    typer.Option(
+        "--amp",
+        metavar="",
+        help="Half precision in the networks: bfloat16, or float16 on a GPU without it.",
+        rich_help_panel=_RUNNING,
+    ),
+]
+CheckpointSeconds = Annotated[
+    float,
+    typer.Option(
+        metavar="NUMBER",
+        parser=finite_number("--checkpoint-seconds"),
+        help="From one checkpoint to the next: what a run that is killed loses at most.",
+        rich_help_panel=_RUNNING,
+    ),
+]
+Restart = Annotated[
+    bool,
+    typer.Option(
+        "--restart",
+        metavar="",
+        help="Begin anew where the same command has begun before and was stopped. Without this it "
+        "goes on there.",
+        rich_help_panel=_RUNNING,
+    ),
+]
+Cache = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Where the features of a frozen pose network are kept, for later runs too."
+        + _default("until the end, beside the output"),
+        show_default=False,
+        rich_help_panel=_RUNNING,
+    ),
+]
+CacheLimit = Annotated[
+    float | None,
+    typer.Option(
+        metavar="GB",
+        parser=finite_number("--cache-limit"),
+        help="What the cache may take. Features that need more are computed anew in each epoch, "
+        "from images augmented anew; 0 asks for that."
+        + _default("20 on a CPU; on a GPU, with --cache only"),
+        show_default=False,
+        rich_help_panel=_RUNNING,
+    ),
+]
+TensorBoard = Annotated[
+    Path | None,
+    typer.Option(
+        "--tensorboard",
+        metavar="DIR",
+        help="Write the course of the training for TensorBoard." + _default("no"),
         show_default=False,
         rich_help_panel=_RUNNING,
     ),

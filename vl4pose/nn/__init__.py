@@ -1,7 +1,22 @@
-"""Networks in torch: the pose network whose heatmaps and features the scores are built on."""
+"""Networks in torch: pose networks, and the auxiliary network that scores are built on."""
 
 from __future__ import annotations
 
+from vl4pose.nn.attached import Attached, attach
+from vl4pose.nn.auxiliary_net import AuxiliaryNet
+from vl4pose.nn.deep_prior import DeepPrior
 from vl4pose.nn.hourglass import StackedHourglass
+from vl4pose.nn.network_files import load, load_metadata, save
+from vl4pose.nn.offset_params import fit_offset_params
 
-__all__ = ["StackedHourglass"]
+__all__ = [
+    "Attached",
+    "AuxiliaryNet",
+    "DeepPrior",
+    "StackedHourglass",
+    "attach",
+    "fit_offset_params",
+    "load",
+    "load_metadata",
+    "save",
+]

@@ -11,7 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vl4pose._options import integer
+
 _LEVELS = 4
+_MAX_SIZE = 2**16
+_MAX_STACKS = 64
 
 # Named here because TorchScript takes mypy's comment in a method for one of its own.
 _is_tracing: Callable[[], bool] = torch.jit.is_tracing  # type: ignore[attr-defined]
@@ -153,9 +157,9 @@ class StackedHourglass(nn.Module):
 
     Raises
     ------
-    ValueError
-        ``num_joints must be at least 1``, ``num_stacks must be at least 1``, ``channels must be
-        even and at least 2``.
+    TypeError, ValueError
+        ``num_joints must be an integer``, ``num_joints must be between 1 and 65536``, likewise the
+        others; ``channels must be even``.
 
     Notes
     -----
@@ -185,12 +189,16 @@ class StackedHourglass(nn.Module):
 
     def __init__(self, num_joints: int = 16, num_stacks: int = 2, channels: int = 256) -> None:
         super().__init__()
-        if num_joints < 1:
-            raise ValueError(f"num_joints must be at least 1, got {num_joints}")
-        if num_stacks < 1:
-            raise ValueError(f"num_stacks must be at least 1, got {num_stacks}")
-        if channels < 2 or channels % 2:
-            raise ValueError(f"channels must be even and at least 2, got {channels}")
+        num_joints = integer(num_joints, "num_joints", 1, _MAX_SIZE)
+        num_stacks = integer(num_stacks, "num_stacks", 1, _MAX_STACKS)
+        channels = integer(channels, "channels", 2, _MAX_SIZE)
+        if channels % 2:
+            raise ValueError(f"channels must be even, got {channels}")
+        self.arguments = {
+            "num_joints": num_joints,
+            "num_stacks": num_stacks,
+            "channels": channels,
+        }
         self.stem = nn.Sequential(
             nn.Conv2d(3, 64, 7, stride=2, padding=3),
             nn.BatchNorm2d(64),

@@ -1,0 +1,198 @@
+"""``vl4pose fit``: annotated images to a trained auxiliary network."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from vl4pose.cli import options as opt
+from vl4pose.cli.annotated_people import read_annotated_people
+from vl4pose.cli.checks import check_file, parse_device, read_skeleton
+from vl4pose.cli.errors import RunError, UsageError, naming_options, needing_extras, printable
+from vl4pose.cli.lsp_annotations import FLAGS
+from vl4pose.cli.settings import input_settings, settings_file
+from vl4pose.skeleton import nearest
+
+__all__ = ["fit"]
+
+_MOST_WORKERS = 8
+
+
+def fit(
+    annotations: opt.AnnotationFile,
+    skeleton: opt.SkeletonName,
+    out: opt.FitOut,
+    images_dir: opt.AnnotatedImagesDir = None,
+    val: opt.Validation = "0.1",
+    val_images: opt.ValidationImagesDir = None,
+    limit: opt.Limit = None,
+    mat_flag: opt.MatFlag = None,
+    pose: opt.FitPose = None,
+    trust: opt.Trust = False,
+    train_pose: opt.TrainPose = False,
+    num_stacks: opt.NumStacks = None,
+    channels: opt.Channels = None,
+    device: opt.Device = "cpu",
+    input_size: opt.InputSize = None,
+    fit: opt.Fit = None,
+    crop_scale: opt.CropScale = None,
+    scale: opt.Scale = None,
+    mean: opt.Mean = None,
+    std: opt.Std = None,
+    heatmap_align: opt.HeatmapAlign = None,
+    epochs: opt.Epochs = 30,
+    batch_size: opt.TrainingBatchSize = 32,
+    learning_rate: opt.LearningRate = 1e-3,
+    pose_learning_rate: opt.PoseLearningRate = 1e-3,
+    weight_decay: opt.WeightDecay = 0.05,
+    patience: opt.Patience = 10,
+    augment: opt.Augment = True,
+    views: opt.Views = 4,
+    seed: opt.Seed = 0,
+    amp: opt.Amp = False,
+    checkpoint_seconds: opt.CheckpointSeconds = 20.0,
+    restart: opt.Restart = False,
+    cache: opt.Cache = None,
+    cache_limit: opt.CacheLimit = None,
+    tensorboard: opt.TensorBoard = None,
+    num_threads: opt.NumThreads = None,
+    workers: opt.Workers = None,
+) -> None:
+    """Check the command line, read the annotations, train, and print a report."""
+    _check_out(out, pose)
+    _check_pose(pose, trust=trust, train_pose=train_pose)
+    new_pose = {"num_stacks": num_stacks, "channels": channels}
+    for name, value in new_pose.items():
+        if value is not None and (pose is not None or not train_pose):
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{option} goes with --train-pose without --pose, got {value}")
+    if mat_flag is not None and mat_flag not in FLAGS:
+        raise UsageError(f"--mat-flag must be {nearest(mat_flag, FLAGS)}, got {mat_flag!r}")
+    share = _share_of(val)
+    settings_path = None if pose is None else settings_file(pose, None)
+    transform, temperature = input_settings(
+        {
+            "input_size": input_size,
+            "mean": mean,
+            "std": std,
+            "scale": scale,
+            "fit": fit,
+            "crop_scale": crop_scale,
+            "heatmap_align": heatmap_align,
+        },
+        settings_path,
+    )
+    joints = read_skeleton(skeleton)
+    people = read_annotated_people(
+        "ANNOTATIONS", annotations, images_dir, joints, mat_flag=mat_flag, limit=limit
+    )
+    validation = share or read_annotated_people(
+        "--val", Path(val), val_images or images_dir, joints, mat_flag=mat_flag
+    )
+    with needing_extras():
+        import torch
+
+        from vl4pose.cli.fit_run import FitJob, run_fit
+        from vl4pose.training.fit_settings import FitSettings
+
+        if tensorboard is not None:
+            import vl4pose.training.tensorboard  # noqa: F401
+    training: dict[str, Any] = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "pose_learning_rate": pose_learning_rate,
+        "weight_decay": weight_decay,
+        "patience": patience,
+        "seed": seed,
+        "amp": amp,
+        "augment": augment,
+        "views": views,
+    }
+    with naming_options(*training):
+        settings = FitSettings(**training)
+    torch_device = parse_device(device)
+    if num_threads is not None:
+        torch.set_num_threads(num_threads)
+    console = Console(stderr=True, quiet=os.environ.get("RANK", "0") != "0")
+
+    def say(text: str) -> None:
+        console.print(Text(printable(text)), soft_wrap=True)
+
+    if settings_path is not None:
+        say(f"Settings of the input are from '{settings_path}', where no option says otherwise.")
+    if transform.fit == "crop" and not people.has_boxes:
+        say(
+            "Warning: the fit 'crop' needs boxes, and there are none: whole images are letterboxed."
+        )
+        transform = replace(transform, fit="letterbox")
+    job = FitJob(
+        people=people,
+        validation=validation,
+        skeleton=joints,
+        transform=transform,
+        temperature=temperature,
+        pose=pose,
+        trust=trust,
+        new_pose={name: value for name, value in new_pose.items() if value is not None},
+        train_pose=train_pose,
+        settings=settings,
+        out=out,
+        checkpoint_seconds=checkpoint_seconds,
+        restart=restart,
+        cache=cache,
+        cache_limit=None if cache_limit is None else round(cache_limit * 1e9),
+        tensorboard=tensorboard,
+        workers=workers or min(os.cpu_count() or 1, _MOST_WORKERS),
+    )
+    run_fit(job, torch_device, console)
+
+
+def _check_out(out: Path, pose: Path | None) -> None:
+    if out.suffix != ".safetensors":
+        raise UsageError(f"--out must end in .safetensors, got '{out}'")
+    if out.is_dir():
+        raise UsageError(f"--out must be a file, got the folder '{out}'")
+    folder = out.resolve().parent
+    if not folder.is_dir():
+        raise UsageError(f"--out must be in a folder that exists, got '{out}'")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise RunError(f"cannot write into '{folder}': permission denied")
+    if pose is not None and pose.resolve().with_suffix("") == out.resolve().with_suffix(""):
+        raise UsageError(f"--out must have another name than --pose, got '{out}' and '{pose}'")
+
+
+def _check_pose(pose: Path | None, *, trust: bool, train_pose: bool) -> None:
+    if pose is None:
+        if not train_pose:
+            raise UsageError("--pose must be given, unless --train-pose makes a pose network")
+        return
+    check_file("--pose", pose)
+    if pose.suffix == ".safetensors":
+        return
+    if train_pose:
+        raise UsageError(
+            "--pose must be a .safetensors of vl4pose.nn.save to be trained on, or left out for a "
+            f"new network, got '{pose}'"
+        )
+    if not trust:
+        raise UsageError(
+            "--trust must be given: loading a TorchScript or .pt2 file can run code that is in it, "
+            "so use files from people you trust only"
+        )
+
+
+def _share_of(val: str) -> float | None:
+    """Return the share of images that --val gives, or None for a file."""
+    try:
+        share = float(val)
+    except ValueError:
+        return None
+    if not 0 < share < 1:
+        raise UsageError(f"--val must be between 0 and 1, or a file, got {val}")
+    return share
