@@ -94,9 +94,14 @@ def run(arguments: argparse.Namespace, options: list[str]) -> int:
     return subprocess.run(
         [*command, f"--bench-threads={threads}", *options],
         cwd=here.parent,
-        env=os.environ | dict.fromkeys(THREAD_VARIABLES, threads),
+        env=_environment() | dict.fromkeys(THREAD_VARIABLES, threads),
         check=False,
     ).returncode
+
+
+def _environment() -> dict[str, str]:
+    """Return this process's, but not that it is a worker of pytest-xdist: workers time nothing."""
+    return {name: value for name, value in os.environ.items() if "XDIST" not in name}
 
 
 def report(data: dict[str, Any], console: Console) -> None:

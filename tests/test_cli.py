@@ -1118,6 +1118,7 @@ def test_a_stopped_process_leaves_no_file(models, photos, tmp_path, number, word
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # it may be ignored here
     )
     while not list(tmp_path.glob(".o.parquet.*.tmp")):
         assert process.poll() is None, process.communicate()

@@ -355,6 +355,7 @@ def test_a_stopped_demo_says_so(tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # it may be ignored here
     )
     while not (tmp_path / "out").exists():
         assert process.poll() is None, process.communicate()

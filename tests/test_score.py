@@ -820,15 +820,6 @@ def test_results_are_tensors_like_any_other(
                 assert storage.resizable()
 
 
-def test_real_tensors_where_torch_makes_fake_ones(torch: Any) -> None:
-    fake = pytest.importorskip("torch._subclasses.fake_tensor")
-    arrays = convert(arguments(np.float32), torch.from_numpy)
-    expected = apply("analyze", arrays)
-    with fake.FakeTensorMode():
-        found = apply("analyze", arrays)
-    assert_same_bits(found, expected)
-
-
 def test_a_negative_view_is_read_with_its_sign(torch: Any) -> None:
     arrays = convert(arguments(np.float32), torch.from_numpy)
     negative = torch.complex(arrays["heatmaps"], -arrays["heatmaps"]).conj().imag
