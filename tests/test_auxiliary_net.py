@@ -239,6 +239,36 @@ def test_the_factor_of_any_covariance_can_be_learned() -> None:
     torch.testing.assert_close(covariance, bones.T.cov(correction=0), rtol=0, atol=0.05)
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_variance_of_peaks() -> None:
+    network = randomized(AuxiliaryNet(8, 3, params=PARAMS))
+    before = network(features())
+    network.set_peak_variance(9.0)
+    after = network(features())
+    assert torch.equal(after[..., 0], before[..., 0])
+    torch.testing.assert_close(after[..., 1].exp(), before[..., 1].exp() + 9)
+    scripted = torch.jit.script(network)
+    torch.testing.assert_close(scripted(features()), after)
+    network.set_peak_variance(0)
+    assert torch.equal(network(features()), before)
+
+
+@pytest.mark.parametrize(
+    ("options", "variance", "error", "message"),
+    [
+        ({}, -1.0, ValueError, "variance must be between 0 and 1e5, got -1.0"),
+        ({}, float("nan"), ValueError, "variance must be between 0 and 1e5, got nan"),
+        ({}, "9", TypeError, "variance must be a real number, got str"),
+        ({"head": "offset"}, 9.0, ValueError, "head must be 'distance' for a variance of peaks"),
+    ],
+)
+def test_variances_that_are_none(
+    options: Any, variance: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=f"^{re.escape(message)}"):
+        AuxiliaryNet(8, 3, **options).set_peak_variance(variance)
+
+
 # Precision
 
 

@@ -83,7 +83,7 @@ class Evaluation:
         self.suspicions = (
             -self._column("score"),
             entropy,
-            1 - self._column("confidence").mean(axis=1),
+            -self._column("confidence").mean(axis=1),
         )
 
     @property

@@ -44,8 +44,7 @@ class Canvas:
 
     def polygon(self, points: npt.ArrayLike, colour: Colour) -> None:
         """Fill a polygon of (n, 2) points."""
-        drawn = (np.asarray(points, np.float64) + 0.5) * self._OVERSIZE - 0.5
-        self._draw.polygon(list(map(tuple, drawn.tolist())), fill=colour)
+        self._draw.polygon(self._enlarged(points), fill=colour)
 
     def hull(self, circles: npt.ArrayLike, colour: Colour) -> None:
         """Fill the convex hull of (n, 3) circles: x, y, radius."""
@@ -79,13 +78,16 @@ class Canvas:
         middle = points[:, 1].mean()
         points[:, 1] = middle + squeeze * (points[:, 1] - middle)
         mask = Image.new("L", self._image.size)
-        drawn = (points + 0.5) * self._OVERSIZE - 0.5
-        ImageDraw.Draw(mask).polygon(list(map(tuple, drawn.tolist())), fill=255)
+        ImageDraw.Draw(mask).polygon(self._enlarged(points), fill=255)
         self._image.paste(self._image.point(lambda value: value * factor), mask=mask)
 
     def finished(self) -> Image.Image:
         """Return the picture."""
         return self._image.reduce(self._OVERSIZE)
+
+    def _enlarged(self, points: npt.ArrayLike) -> list[tuple[float, ...]]:
+        enlarged = (np.asarray(points, np.float64) + 0.5) * self._OVERSIZE - 0.5
+        return list(map(tuple, enlarged.tolist()))
 
 
 def _hull(circles: FloatArray) -> FloatArray:

@@ -108,8 +108,8 @@ def _hide(
 def _blurred(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Return the picture of a camera that has moved, or is out of focus."""
     if rng.random() < 0.5:
-        return _moved(image, rng.uniform(0, np.pi), rng.uniform(18, 34))
-    return image.filter(ImageFilter.GaussianBlur(rng.uniform(4, 7)))
+        return _moved(image, rng.uniform(0, np.pi), rng.uniform(14, 28))
+    return image.filter(ImageFilter.GaussianBlur(rng.uniform(3, 5.5)))
 
 
 def _moved(image: Image.Image, angle: float, length: float) -> Image.Image:

@@ -99,6 +99,8 @@ UNSEEN: dict[str, Pose] = {
 
 _SPREAD = {"yaw": 0, "pitch": 3, "roll": 3, "bow": 4, "bend": 4, "twist": 7, "wrist": 14}
 _SPREAD_OF_LIMBS = 9
+_OTHER = {"left": "right", "right": "left"}
+_SIGN = dict.fromkeys(("roll", "bend", "twist", "tilt", "look"), -1)  # in the mirror
 _BACKS = 0.3  # share of people seen from behind
 _FROM_BEHIND_TO_PROFILE = 58  # how far the yaw goes to either side, degrees
 
@@ -119,10 +121,6 @@ def random_pose(rng: np.random.Generator, *, unseen: bool = False) -> Pose:
     turn = _FROM_BEHIND_TO_PROFILE * rng.uniform(-1, 1)
     angles["yaw"] = turn + 180 * (rng.random() < _BACKS)
     return angles
-
-
-_OTHER = {"left": "right", "right": "left"}
-_SIGN = dict.fromkeys(("roll", "bend", "twist", "tilt", "look"), -1)
 
 
 def _mirror(name: str) -> str:

@@ -290,11 +290,13 @@ def _item(returned: Any, index: int) -> Any:
 
 def _named(returned: Any, name: str) -> Any:
     """Return the part of an output that has a name."""
-    parts = returned if isinstance(returned, Mapping) else getattr(returned, "__dict__", {})
-    if parts.get(name) is None:
-        names = f" with {', '.join(map(str, parts))}" if parts else ""
+    is_mapping = isinstance(returned, Mapping)
+    part = returned.get(name) if is_mapping else getattr(returned, name, None)
+    if part is None:
+        names = ", ".join(map(str, returned if is_mapping else getattr(returned, "__dict__", ())))
         raise ValueError(
             "heatmaps must say which part of the pose model's output they are, by a name, an index "
-            f"or a callable, got {name!r} for a {type(returned).__name__}{names}"
+            f"or a callable, got {name!r} for a {type(returned).__name__}"
+            + (f" with {names}" if names else "")
         )
-    return parts[name]
+    return part

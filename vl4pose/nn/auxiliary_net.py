@@ -209,6 +209,36 @@ class AuxiliaryNet(nn.Module):
             smallest = math.ceil(smallest / 2)
         return cls([shape[1] for shape in shapes], num_links, **{"strides": strides} | options)
 
+    def set_peak_variance(self, variance: float) -> None:
+        """Add a variance to that of every bone, for what lies between a joint and its peak.
+
+        Parameters
+        ----------
+        variance : float
+            In heatmap pixels squared, from 0 (as a new network has it) to 1e5; see
+            `fit_peak_variance`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            ``variance must be a real number``, ``variance must be between 0 and 1e5``; ``head must
+            be 'distance'``.
+
+        Notes
+        -----
+        Bones are learned from annotated joints, but scores apply them to peaks, which lie beside
+        the joints, or somewhere else altogether. Without an allowance for that a wrong peak costs
+        so much that the joints linked to it are moved as well. Set it after the training, whose
+        loss is of annotated joints. It is stored with the weights.
+        """
+        if not isinstance(self.head, DistanceHead):
+            raise ValueError("head must be 'distance' for a variance of peaks, got 'offset'")
+        if isinstance(variance, bool) or not isinstance(variance, int | float):
+            raise TypeError(f"variance must be a real number, got {type(variance).__name__}")
+        if not 0 <= variance <= 1e5:
+            raise ValueError(f"variance must be between 0 and 1e5, got {variance}")
+        self.head.peak_variance.fill_(variance)
+
     def forward(self, features: list[Tensor]):  # type: ignore[no-untyped-def]
         """Predict the bones of each image.
 
@@ -345,6 +375,7 @@ class DistanceHead(nn.Module):
         self.longest, self.largest = _LONGEST, _LARGEST_LOG_VARIANCE
         self.linear = _zero(nn.Linear(in_features, params.numel()))
         self.params = nn.Buffer(params)
+        self.peak_variance = nn.Buffer(torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, in_features) to (B, L, 2)."""
@@ -352,7 +383,8 @@ class DistanceHead(nn.Module):
         length, log_variance = self.params[:, 0], self.params[:, 1]
         longer = _bounded(raw[..., 0], torch.log(self.longest / length))
         wider = _bounded(raw[..., 1], self.largest - log_variance.abs())
-        return torch.stack([length * longer.exp(), log_variance + wider], dim=-1)
+        log_variance = torch.logaddexp(log_variance + wider, self.peak_variance.log())
+        return torch.stack([length * longer.exp(), log_variance], dim=-1)
 
 
 class OffsetHead(nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import math
 import tempfile
 import time
@@ -220,9 +221,15 @@ def fit(
             if directory is None:
                 directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             run.cache_features(FeatureCache(directory, run.probe, cache_limit))
-        return run.complete(
+        result = run.complete(
             None if checkpoints is None else Checkpoints(checkpoints), checkpoint_seconds
         )
+    if processes.num_processes() > 1:
+        # What wraps the networks is in a cycle, and a process whose group is destroyed before that
+        # may abort at its end.
+        del run
+        gc.collect()
+    return result
 
 
 @dataclass
