@@ -36,7 +36,7 @@ from vl4pose.cli.app import app  # noqa: E402
 from vl4pose.cli.decoding import UnreadableImageError, read_rgb  # noqa: E402
 from vl4pose.cli.errors import UsageError, printable  # noqa: E402
 from vl4pose.cli.score_table import SCHEMA  # noqa: E402
-from vl4pose.cli.settings import input_settings  # noqa: E402
+from vl4pose.cli.settings import input_settings, settings_file  # noqa: E402
 from vl4pose.cli.sources import find_people  # noqa: E402
 from vl4pose.image_transform import ImageTransform  # noqa: E402
 
@@ -700,9 +700,7 @@ def test_the_command_line_wins_over_the_file_over_the_defaults(models, photos, t
     args[args.index("--pose") + 1] = str(pose)
     result = invoke(args)
     assert result.exit_code == 0, result.output
-    said = (
-        f"Settings of the input are from '{tmp_path / 'net.json'}', where no option says otherwise."
-    )
+    said = f"Settings are from '{tmp_path / 'net.json'}', where no option says otherwise."
     assert result.stderr == said + "\n"
     metadata = metadata_of(pq.read_table(tmp_path / "o.parquet"))
     digest = hashlib.sha256((tmp_path / "net.json").read_bytes()).hexdigest()
@@ -722,6 +720,16 @@ def test_link_params_beside_the_model_are_not_its_settings(models, photos, tmp_p
     args[args.index("--pose") + 1] = str(tmp_path / "net.pt")
     args[args.index("--params") + 1] = str(tmp_path / "net.json")
     assert invoke(args).exit_code == 0
+
+
+def test_the_settings_of_the_auxiliary_network_come_first(tmp_path):
+    pose, aux, params = tmp_path / "pose.pt", tmp_path / "aux.pt", tmp_path / "aux.json"
+    assert settings_file(pose, aux) is None
+    pose.with_suffix(".json").touch()
+    assert settings_file(pose, aux) == pose.with_suffix(".json")
+    params.touch()
+    assert settings_file(pose, aux) == params
+    assert settings_file(pose, aux, params) == settings_file(pose) == pose.with_suffix(".json")
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,6 @@ from vl4pose.demo.training import (  # noqa: E402
     HEATMAP_SIZE,
     TRANSFORM,
     PictureDataset,
-    fitted_temperature,
 )
 
 MAIN = [sys.executable, "-c", "from vl4pose.cli import main; main()"]
@@ -69,26 +68,6 @@ def test_errors_are_in_torsos():
     errors = joint_errors(found, truth)
     assert errors[0, joint("head")] == pytest.approx(0.2)
     assert errors.sum() == pytest.approx(0.2)
-
-
-def maps_with_peaks(values: list[tuple[float, float]]) -> torch.Tensor:
-    """Return heatmaps (N, 1, 32, 32) with peaks of two heights at (8, 8) and (24, 24)."""
-    heatmaps = torch.zeros(len(values), 1, 32, 32)
-    for row, (one, other) in enumerate(values):
-        heatmaps[row, 0, 8, 8], heatmaps[row, 0, 24, 24] = one, other
-    return heatmaps
-
-
-def test_the_temperature_is_the_one_the_right_peaks_ask_for():
-    # The higher peak, by 2, is right in three of four maps: at the best temperature its weight is
-    # 3/4, so T = 2 / log(3).
-    heatmaps = maps_with_peaks([(10, 8), (10, 8), (10, 8), (8, 10)])
-    keypoints = torch.tensor([8.0, 8.0]).expand(4, 1, 2)
-    assert fitted_temperature(heatmaps, keypoints, 2, 5) == pytest.approx(2 / np.log(3), rel=0.05)
-    # Where the higher one is always right, low temperatures are best; where no peak is, none is.
-    certain = maps_with_peaks([(10, 8)] * 4)
-    assert fitted_temperature(certain, keypoints, 2, 5) == 0.5
-    assert fitted_temperature(certain, keypoints + 12.0, 2, 5) == 1.0
 
 
 def test_training_sees_every_picture_and_its_mirror_image():

@@ -20,6 +20,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("kornia")
 pytest.importorskip("typer")
+pq = pytest.importorskip("pyarrow.parquet")
 scipy_io = pytest.importorskip("scipy.io")
 
 from PIL import Image  # noqa: E402
@@ -390,12 +391,13 @@ def digests(folder: Path) -> dict[str, str]:
 
 def test_a_frozen_network_gets_its_auxiliary_network(project: Path, tmp_path: Path) -> None:
     result = run_fit(project, tmp_path / "aux.safetensors")
-    names = ["aux.calibration.png", "aux.pt", "aux.pt2", "aux.report.json", "aux.safetensors"]
+    endings = ("calibration.png", "json", "pt", "pt2", "report.json", "safetensors")
+    names = [f"aux.{ending}" for ending in endings]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     for name in names:
         assert name in result.stdout.replace("\n", "")
     assert "12 people in 12 images to train on, 4 people in 4 images to" in result.stderr
-    assert "Settings of the input are from" in result.stderr
+    assert "Settings are from" in result.stderr
     lines = [line.split() for line in result.stderr.splitlines()]
     assert [line[0] for line in lines if line and line[0] in ("1", "2")] == ["1", "2"]
     aux = nn.load(tmp_path / "aux.safetensors")
@@ -466,7 +468,7 @@ def test_both_networks_train_together(project: Path, tmp_path: Path) -> None:
     # And on from there, where the settings of the input come from the file beside the weights.
     more = ["--train-pose", "--pose", str(tmp_path / "a-pose.safetensors")]
     result = run_fit(project, tmp_path / "b.safetensors", *more, pose=None)
-    assert "Settings of the input are from" in result.stderr
+    assert "Settings are from" in result.stderr
     report = json.loads((tmp_path / "b.report.json").read_text())
     assert report["pose"]["file"] == "a-pose.safetensors"
     assert report["input"]["input_size"] == [64, 64]
@@ -485,6 +487,41 @@ def test_another_file_validates(project: Path, tmp_path: Path) -> None:
     )
     assert "10 people in 10 images to train on, 3 people in 3 images" in result.stderr
     assert "Warning: 3 images are in both files of annotations." in result.stderr
+
+
+def test_peaks_are_fitted_for_vl4pose_score(project: Path, tmp_path: Path) -> None:
+    rows = rows_of(project)
+    write_csv(tmp_path / "more.csv", [rows[0], *3 * rows[1:]])
+    aux = tmp_path / "aux.safetensors"
+    result = run_fit(project, aux, "--val", str(tmp_path / "more.csv"), "--num-peaks", "2")
+    peaks = json.loads((tmp_path / "aux.report.json").read_text())["peaks"]
+    assert peaks["num_joints"] >= 100
+    said = f"Peaks: temperature {peaks['temperature']:.3g}; variance {peaks['variance']:.3g}"
+    assert said in result.stdout
+    assert nn.load(aux).head.peak_variance.item() == pytest.approx(peaks["variance"])
+    settings = json.loads((tmp_path / "aux.json").read_text())
+    assert settings.pop("temperature") == peaks["temperature"]
+    assert ImageTransform.from_json(settings) == ImageTransform((64, 64), scale=255)
+    # The peaks' variance is not a part of what the report says of bones.
+    plain = json.loads((tmp_path / "aux.report.json").read_text())
+    assert plain["calibration"]["all"]["predicted"]["nll"] == pytest.approx(
+        plain["epochs"][plain["best_epoch"] - 1]["validation_nll"]
+    )
+    table = tmp_path / "scores.parquet"
+    images, networks = str(project / "images"), ["--pose", str(project / "pose.pt")]
+    networks += ["--aux", str(tmp_path / "aux.pt"), "--skeleton", str(project / "arms.json")]
+    scored = invoke(["score", images, *networks, "--out", str(table), "--trust"])
+    assert scored.exit_code == 0, scored.output
+    metadata = json.loads(pq.read_metadata(table).metadata[b"vl4pose"])
+    assert metadata["settings"]["scoring"]["temperature"] == peaks["temperature"]
+    assert metadata["models"]["settings"]["file"] == "aux.json"
+
+
+def test_few_joints_say_nothing_of_peaks(project: Path, tmp_path: Path) -> None:
+    result = run_fit(project, tmp_path / "aux.safetensors")
+    assert "Warning: fewer than 100 joints of the validation images lie near" in result.stdout
+    assert json.loads((tmp_path / "aux.report.json").read_text())["peaks"] is None
+    assert json.loads((tmp_path / "aux.json").read_text())["temperature"] == 1.0
 
 
 def test_a_crop_without_boxes_is_a_letterbox(project: Path, tmp_path: Path) -> None:

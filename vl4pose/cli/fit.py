@@ -53,6 +53,8 @@ def fit(
     patience: opt.Patience = 10,
     augment: opt.Augment = True,
     views: opt.Views = 4,
+    num_peaks: opt.NumPeaks = 5,
+    min_distance: opt.MinDistance = 5,
     seed: opt.Seed = 0,
     amp: opt.Amp = False,
     checkpoint_seconds: opt.CheckpointSeconds = 20.0,
@@ -74,8 +76,8 @@ def fit(
     if mat_flag is not None and mat_flag not in FLAGS:
         raise UsageError(f"--mat-flag must be {nearest(mat_flag, FLAGS)}, got {mat_flag!r}")
     share = _share_of(val)
-    settings_path = None if pose is None else settings_file(pose, None)
-    transform, temperature = input_settings(
+    settings_path = None if pose is None else settings_file(pose)
+    transform, _ = input_settings(
         {
             "input_size": input_size,
             "mean": mean,
@@ -113,6 +115,8 @@ def fit(
         "amp": amp,
         "augment": augment,
         "views": views,
+        "num_peaks": num_peaks,
+        "min_distance": min_distance,
     }
     with naming_options(*training):
         settings = FitSettings(**training)
@@ -125,7 +129,7 @@ def fit(
         console.print(Text(printable(text)), soft_wrap=True)
 
     if settings_path is not None:
-        say(f"Settings of the input are from '{settings_path}', where no option says otherwise.")
+        say(f"Settings are from '{settings_path}', where no option says otherwise.")
     if transform.fit == "crop" and not people.has_boxes:
         say(
             "Warning: the fit 'crop' needs boxes, and there are none: whole images are letterboxed."
@@ -136,7 +140,6 @@ def fit(
         validation=validation,
         skeleton=joints,
         transform=transform,
-        temperature=temperature,
         pose=pose,
         trust=trust,
         new_pose={name: value for name, value in new_pose.items() if value is not None},

@@ -53,8 +53,6 @@ class FitJob:
         A file with a pose network; None for a new stacked hourglass of ``new_pose``.
     new_pose : dict
         Arguments of the hourglass.
-    temperature : float
-        Goes into the settings beside a pose network that is trained.
     cache_limit : int, optional
         Bytes; None for the rule of `vl4pose.training.fit`.
     """
@@ -63,7 +61,6 @@ class FitJob:
     validation: AnnotatedPeople | float
     skeleton: Skeleton
     transform: ImageTransform
-    temperature: float
     pose: Path | None
     trust: bool
     new_pose: dict[str, int]
@@ -136,7 +133,7 @@ def run_fit(job: FitJob, device: torch.device, console: Console) -> None:
     left_out = list(job.people.left_out)
     if isinstance(job.validation, AnnotatedPeople):
         left_out += job.validation.left_out
-    show_report(result.calibration, failures, left_out, written, Console())
+    show_report(result, failures, left_out, written, Console())
 
 
 @contextmanager
@@ -291,6 +288,7 @@ class _Files:
         lines = [f"{job.out}  the auxiliary network"]
         programs = export_programs(result.aux, result.features, job.out)
         lines += [f"{path}  the same for vl4pose score --aux" for path in programs]
+        lines.append(self._write_settings(result, job.out))
         if job.train_pose:
             lines += self._write_pose(result, about)
         report = {
@@ -311,6 +309,7 @@ class _Files:
             "epochs": [asdict(epoch) for epoch in result.epochs],
             "best_epoch": result.best_epoch,
             "calibration": result.calibration.to_json(),
+            "peaks": None if result.peaks is None else result.peaks._asdict(),
         }
         report_path = job.out.with_suffix(".report.json")
         write_atomically(report_path, (json.dumps(report, indent=2) + "\n").encode())
@@ -325,14 +324,21 @@ class _Files:
         save(result.pose.cpu(), path, about)
         width, height = job.transform.input_size
         programs = export_programs(result.pose, torch.zeros(1, 3, height, width), path)
-        settings_path = path.with_suffix(".json")
-        settings = {**job.transform.to_json(), "temperature": job.temperature}
-        write_atomically(settings_path, (json.dumps(settings, indent=2) + "\n").encode())
         return [
             f"{path}  the pose network",
             *(f"{program}  the same for vl4pose score --pose" for program in programs),
-            f"{settings_path}  its settings of the input, which vl4pose score reads",
+            self._write_settings(result, path),
         ]
+
+    def _write_settings(self, result: FitResult, network: Path) -> str:
+        path = network.with_suffix(".json")
+        settings = {**self.job.transform.to_json(), "temperature": _temperature(result)}
+        write_atomically(path, (json.dumps(settings, indent=2) + "\n").encode())
+        return f"{path}  input and temperature, which vl4pose score reads"
+
+
+def _temperature(result: FitResult) -> float:
+    return 1.0 if result.peaks is None else result.peaks.temperature
 
 
 def _identity(path: Path) -> dict[str, str]:

@@ -21,7 +21,8 @@ from rich.text import Text
 from vl4pose.cli.annotations import LeftOut
 from vl4pose.cli.errors import printable
 from vl4pose.training.annotated_images import Failure
-from vl4pose.training.calibration import COVERAGES, Calibration
+from vl4pose.training.calibration import COVERAGES
+from vl4pose.training.loop import FitResult
 from vl4pose.training.reporting import Epoch, Reporter
 
 __all__ = ["FitScreen", "show_report"]
@@ -111,13 +112,14 @@ class FitScreen(Reporter):
 
 
 def show_report(
-    calibration: Calibration,
+    result: FitResult,
     failures: Sequence[Failure],
     left_out: Sequence[LeftOut],
     written: Sequence[str],
     console: Console,
 ) -> None:
     """Print how the bones agree, who could not be used, and what was written."""
+    calibration = result.calibration
     table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column("validation set", no_wrap=True)
     for heading in ("bones", "NLL", "constant", "error", *(f"{share:.0%}" for share in COVERAGES)):
@@ -145,12 +147,29 @@ def show_report(
     )
     console.print(Text(explanation, style="dim"), soft_wrap=True)
 
+    if result.peaks is not None:
+        console.print(
+            Text(
+                f"\nPeaks: temperature {result.peaks.temperature:.3g}; variance "
+                f"{result.peaks.variance:.3g} square pixels, which the network now adds to that of "
+                "each bone."
+            ),
+            soft_wrap=True,
+        )
+
+    def warn(warning: str) -> None:
+        console.print(Text(f"\nWarning: {warning}", style="bold"), soft_wrap=True)
+
     if calibration.predicted().nll >= calibration.baseline().nll:
-        warning = (
-            "Warning: the network expects the validation images' bones no better than constant\n"
+        warn(
+            "the network expects the validation images' bones no better than constant\n"
             "lengths do. Train on more images; with few, constant lengths are the better choice."
         )
-        console.print(Text(f"\n{warning}", style="bold"), soft_wrap=True)
+    if result.peaks is None:
+        warn(
+            "fewer than 100 joints of the validation images lie near a peak of the pose\n"
+            "network, too few to find out how far to trust its peaks. Temperature: 1."
+        )
 
     def show(title: str, lines: Sequence[str]) -> None:
         if lines:

@@ -12,7 +12,7 @@ from vl4pose.cli.checks import finite_number, whole_number
 
 _DATA = "Data"
 _MODELS = "Models"
-_INPUT = "Image to network and back (also from pose.json beside pose.pt)"
+_INPUT = "Image to network and back (also from aux.json beside aux.pt, or pose.json beside pose.pt)"
 _SCORING = "Peaks and scores"
 _TRAINING = "Training"
 _RUNNING = "Running"

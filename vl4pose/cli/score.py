@@ -75,7 +75,7 @@ def score(
             "so use files from people you trust only"
         )
     check_subpixel(subpixel)
-    settings = settings_file(pose, params)
+    settings = settings_file(pose, aux, params)
     transform, softmax_temperature = input_settings(
         {
             "input_size": input_size,
@@ -110,7 +110,7 @@ def score(
         console.print(Text(printable(text)), soft_wrap=True)
 
     if settings is not None:
-        say(f"Settings of the input are from '{settings}', where no option says otherwise.")
+        say(f"Settings are from '{settings}', where no option says otherwise.")
     if transform.fit == "crop" and not source.has_boxes:
         say(
             "Warning: the fit 'crop' needs boxes, and there are none: whole images are letterboxed."

@@ -21,15 +21,18 @@ _KEYS = (*ImageTransform.parameter_names(), "temperature")
 InputSettings = tuple[ImageTransform, float]
 
 
-def settings_file(pose: Path, params: Path | None) -> Path | None:
-    """Return the JSON beside a pose model, pose.json for pose.pt, if there is one.
+def settings_file(pose: Path, aux: Path | None = None, params: Path | None = None) -> Path | None:
+    """Return the JSON beside the auxiliary network, or else beside the pose network, if any.
 
-    A file of link params by that name is not mistaken for it.
+    That is aux.json for aux.pt, which ``vl4pose fit`` wrote for both networks, before pose.json for
+    pose.pt. A file of link params by such a name is not mistaken for it.
     """
-    path = pose.with_suffix(".json")
-    if not path.is_file() or (params is not None and params.resolve() == path.resolve()):
-        return None
-    return path
+    for network in (aux, pose):
+        path = None if network is None else network.with_suffix(".json")
+        is_params = path and params and params.resolve() == path.resolve()
+        if path is not None and path.is_file() and not is_params:
+            return path
+    return None
 
 
 def input_settings(options: Mapping[str, str | None], file: Path | None) -> InputSettings:

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from vl4pose.demo.pictures import Picture
 from vl4pose.image_transform import ImageTransform
 from vl4pose.nn import StackedHourglass
-from vl4pose.scoring import local_maxima
 from vl4pose.skeleton import Skeleton, get_skeleton
 from vl4pose.training.fit_settings import FitSettings
 from vl4pose.training.loop import fit
@@ -28,7 +27,6 @@ __all__ = [
     "PictureDataset",
     "Trained",
     "export",
-    "fitted_temperature",
     "train",
 ]
 
@@ -36,8 +34,6 @@ TRANSFORM = ImageTransform(input_size=(128, 128), scale=255.0)
 HEATMAP_SIZE = (32, 32)
 CHANNELS = 32
 _SIGMA = 1.0  # of the targets: at 1.75, which is made for maps of 64 x 64, two legs become one
-_NEAR = 2.0  # heatmap pixels from the truth within which a peak is right
-_TEMPERATURES = np.geomspace(0.5, 8, 33).round(2)
 
 
 @dataclass(frozen=True)
@@ -49,8 +45,7 @@ class Trained:
     pose, aux : torch.nn.Module
         In eval mode.
     temperature : float
-        Of the softmax over peaks: the one under which the right peaks of the validation pictures
-        are most probable.
+        Of the softmax over peaks.
     nll, constant_nll : float
         Negative log-likelihood of the bones of the validation pictures, in nats per link: as the
         auxiliary network expects them, and with the training set's mean and variance for all.
@@ -125,7 +120,7 @@ def train(
     seed : int
         Of the initial weights and of the order of the pictures.
     num_peaks, min_distance : int
-        Of the peaks that the temperature is for.
+        Of the peaks that are scored.
     reporter : Reporter, optional
         Is told how it goes.
     """
@@ -150,20 +145,18 @@ def train(
             amp=_has_fast_bfloat16(),
             augment=False,  # new pictures teach more than old ones turned and scaled
             sigma=_SIGMA,
+            num_peaks=num_peaks,
+            min_distance=min_distance,
         ),
         workers=1,
         reporter=reporter,
     )
     pose.eval()
-    items = [validation[index] for index in range(len(validation))]
-    images, keypoints = (torch.stack([item[part] for item in items]) for part in (0, 1))
-    with torch.inference_mode():
-        heatmaps = torch.cat([pose(part)[0][:, -1] for part in torch.split(images, 64)])
     calibration = result.calibration
     return Trained(
         pose,
         result.aux,
-        fitted_temperature(heatmaps, keypoints, num_peaks, min_distance),
+        1.0 if result.peaks is None else result.peaks.temperature,
         calibration.predicted().nll,
         calibration.baseline().nll,
     )
@@ -189,38 +182,3 @@ def export(trained: Trained, folder: Path) -> None:
 def _has_fast_bfloat16() -> bool:
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-
-
-def fitted_temperature(
-    heatmaps: Tensor, keypoints: Tensor, num_peaks: int, min_distance: int
-) -> float:
-    """Return the temperature under which the right peaks are most probable.
-
-    Parameters
-    ----------
-    heatmaps : Tensor (N, J, H, W)
-    keypoints : Tensor (N, J, 2)
-        The truth, in heatmap pixels. A peak is right if it is the nearest to it, and within 2
-        pixels.
-    num_peaks, min_distance : int
-        As for `vl4pose.local_maxima`.
-
-    Returns
-    -------
-    temperature : float
-        Between 0.5 and 8; 1 if no peak is right.
-    """
-    peaks = local_maxima(heatmaps, num_peaks=num_peaks, min_distance=min_distance)
-    distances = torch.linalg.vector_norm(peaks.xy - keypoints[:, :, None], dim=-1)
-    distances[peaks.values == -torch.inf] = torch.inf
-    nearest = distances.min(dim=-1)
-    right = nearest.values <= _NEAR
-    if not right.any():
-        return 1.0
-    values = peaks.values[right].double()  # (N, K)
-    of_right = nearest.indices[right]
-    likelihoods = [
-        (values / temperature).log_softmax(dim=-1).gather(1, of_right[:, None]).mean()
-        for temperature in _TEMPERATURES
-    ]
-    return float(_TEMPERATURES[int(torch.stack(likelihoods).argmax())])

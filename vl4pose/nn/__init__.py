@@ -8,12 +8,13 @@ from vl4pose.nn.deep_prior import DeepPrior
 from vl4pose.nn.hourglass import StackedHourglass
 from vl4pose.nn.network_files import load, load_metadata, save
 from vl4pose.nn.offset_params import fit_offset_params
-from vl4pose.nn.peak_variance import PeakFit, fit_peak_variance
+from vl4pose.nn.peak_variance import NoPeakError, PeakFit, fit_peak_variance
 
 __all__ = [
     "Attached",
     "AuxiliaryNet",
     "DeepPrior",
+    "NoPeakError",
     "PeakFit",
     "StackedHourglass",
     "attach",

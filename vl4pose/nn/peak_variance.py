@@ -11,12 +11,16 @@ from vl4pose._arrays import is_tensor
 from vl4pose.scoring import analyze
 from vl4pose.skeleton import Skeleton, resolve_skeleton
 
-__all__ = ["PeakFit", "fit_peak_variance"]
+__all__ = ["NoPeakError", "PeakFit", "fit_peak_variance"]
 
 _START = (1.0, 2.0)  # log2 of temperature and variance
 _LOWEST, _HIGHEST = (-4.0, -4.0), (8.0, 12.0)
 _STEPS = (2.0, 1.0, 0.5)
 _SMALLEST_POSTERIOR = 1e-12
+
+
+class NoPeakError(ValueError):
+    """No annotated joint lies near a peak of its heatmap."""
 
 
 class PeakFit(NamedTuple):
@@ -75,8 +79,10 @@ def fit_peak_variance(
     Raises
     ------
     ValueError
-        ``heatmaps must be (N, J, H, W)``, ``keypoints must be ...``, ``visible must be ...``;
-        ``keypoints must lie near a peak``: if none does. And as `vl4pose.analyze`.
+        ``heatmaps must be (N, J, H, W)``, ``keypoints must be ...``, ``visible must be ...``. And
+        as `vl4pose.analyze`.
+    NoPeakError
+        ``keypoints must lie near a peak``: if none does. It is a ValueError.
 
     Notes
     -----
@@ -107,7 +113,7 @@ def fit_peak_variance(
     right = away.argmin(axis=-1)
     counted = annotated & (away.min(axis=-1) <= min_distance)
     if not counted.any():
-        raise ValueError(
+        raise NoPeakError(
             f"keypoints must lie near a peak ({min_distance} heatmap pixels at most), got none"
         )
 

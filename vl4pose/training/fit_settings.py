@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 
+from vl4pose._options import check_options
 from vl4pose.training.heatmap_targets import SIGMA
 
 __all__ = ["FitSettings"]
@@ -41,6 +42,8 @@ class FitSettings:
     views : int
         With a frozen pose network whose features are cached: how many augmented versions of each
         image are, beside the image itself. An epoch takes one of them for each image.
+    num_peaks, min_distance : int
+        Of the peaks that the scores will be of, as for `vl4pose.analyze`.
 
     Raises
     ------
@@ -60,9 +63,11 @@ class FitSettings:
     sigma: float = SIGMA
     augment: bool = True
     views: int = 4
+    num_peaks: int = 5
+    min_distance: int = 5
 
     def __post_init__(self) -> None:
-        lowest = {"epochs": 1, "batch_size": 1, "patience": 1, "seed": 0, "views": 0}
+        lowest = {"seed": 0, "views": 0}  # 1 for the others
         for field in fields(self):
             name, value = field.name, getattr(self, field.name)
             if field.type == "bool":
@@ -71,8 +76,8 @@ class FitSettings:
             elif field.type == "int":
                 if isinstance(value, bool) or not isinstance(value, int):
                     raise TypeError(f"{name} must be a whole number, got {value!r}")
-                if value < lowest[name]:
-                    raise ValueError(f"{name} must be at least {lowest[name]}, got {value}")
+                if value < lowest.get(name, 1):
+                    raise ValueError(f"{name} must be at least {lowest.get(name, 1)}, got {value}")
             else:
                 if isinstance(value, bool) or not isinstance(value, int | float):
                     raise TypeError(f"{name} must be a number, got {value!r}")
@@ -81,3 +86,4 @@ class FitSettings:
                     rule = "positive" if positive else "at least 0"
                     raise ValueError(f"{name} must be {rule} and finite, got {value!r}")
                 object.__setattr__(self, name, float(value))
+        check_options(num_peaks=self.num_peaks)

@@ -21,7 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from vl4pose.image_transform import ImageTransform
 from vl4pose.losses import nll_loss
-from vl4pose.nn import AuxiliaryNet
+from vl4pose.nn import AuxiliaryNet, PeakFit
 from vl4pose.skeleton import Skeleton, get_skeleton
 from vl4pose.training import processes
 from vl4pose.training.augmentation import Augmentation
@@ -38,6 +38,7 @@ from vl4pose.training.fit_data import FitData
 from vl4pose.training.fit_settings import FitSettings
 from vl4pose.training.heatmap_targets import heatmap_loss
 from vl4pose.training.networks import Networks, frozen_output
+from vl4pose.training.peaks import fit_peaks
 from vl4pose.training.positions import batches_in_order, epoch_batches, reproducible, seed_at
 from vl4pose.training.reporting import Epoch, Reporter
 
@@ -73,7 +74,8 @@ class FitResult:
     Attributes
     ----------
     aux : torch.nn.Module
-        The auxiliary network of the best epoch, in eval mode.
+        The auxiliary network of the best epoch, in eval mode; an `vl4pose.nn.AuxiliaryNet` with
+        the variance of ``peaks``.
     pose : torch.nn.Module or callable
         The pose network it belongs to: the given one, if it was trained of the same epoch and in
         eval mode.
@@ -87,7 +89,11 @@ class FitResult:
     best_epoch : int
         From 1.
     calibration : Calibration
-        How the predicted bones compare with the true ones of the validation set.
+        How the predicted bones compare with the true ones of the validation set, without the
+        variance of peaks.
+    peaks : PeakFit or None
+        Temperature of the heatmaps and variance of the peaks for scores, fitted to the validation
+        set; None if fewer than 100 of its joints lie near a peak.
     """
 
     aux: nn.Module
@@ -97,6 +103,7 @@ class FitResult:
     epochs: list[Epoch]
     best_epoch: int
     calibration: Calibration
+    peaks: PeakFit | None
 
 
 def fit(
@@ -130,7 +137,8 @@ def fit(
     skeleton : Skeleton or str
     aux : torch.nn.Module, optional
         Takes the features; returns link parameters (B, L, 2) or (B, 2 L). None makes a
-        `vl4pose.nn.AuxiliaryNet` for them that starts at the constant bones.
+        `vl4pose.nn.AuxiliaryNet` for them that starts at the constant bones; the peak variance of
+        a given one is taken away.
     train_pose : bool
         Train the pose network too, which must be a module, on the heatmaps of all its stacks. Its
         features are detached, so that the bones' loss never reaches it.
@@ -189,6 +197,9 @@ def fit(
 
     *Randomness.* Everything random depends only on the seed and on the position in the run, so that
     a run that goes on from a checkpoint repeats what an uninterrupted one would have done.
+
+    *Peaks.* Bones are learned from annotated joints and applied to peaks. How far these are to be
+    trusted is fitted at the end: see `vl4pose.nn.fit_peak_variance`.
 
     *Several processes.* Under ``torch.distributed``, each process takes its share of every batch,
     and the gradients are those of the whole batch. Batch normalisation sees the share only.
@@ -286,6 +297,8 @@ class _Run:
             aux = AuxiliaryNet.for_features(
                 self.probe, data.skeleton.num_links, params=data.params.numpy()
             )
+        elif isinstance(aux, AuxiliaryNet):
+            aux.set_peak_variance(0.0)
         aux = aux.to(device)
         groups = _groups(aux, settings.learning_rate, settings.weight_decay)
         if train_pose:
@@ -345,14 +358,30 @@ class _Run:
             self._end_epoch()
             checkpoint()
         self.networks.load_state_dict(self.best)
+        calibration = self._validate()[0]
+        peaks = fit_peaks(
+            self.pose,
+            self.data.validation,
+            calibration.params,
+            skeleton=self.data.skeleton,
+            num_peaks=self.settings.num_peaks,
+            min_distance=self.settings.min_distance,
+            device=self.device,
+            workers=self.workers,
+            reporter=self.reporter,
+        )
+        aux = self.networks.aux.eval()
+        if peaks is not None and isinstance(aux, AuxiliaryNet):
+            aux.set_peak_variance(peaks.variance)
         return FitResult(
-            aux=self.networks.aux.eval(),
+            aux=aux,
             pose=self.pose,
             params=self.data.params,
             features=self.probe,
             epochs=self.position.epochs,
             best_epoch=self.position.best_epoch,
-            calibration=self._validate()[0],
+            calibration=calibration,
+            peaks=peaks,
         )
 
     def _is_over(self) -> bool:
