@@ -492,11 +492,13 @@ def test_another_file_validates(project: Path, tmp_path: Path) -> None:
 def test_peaks_are_fitted_for_vl4pose_score(project: Path, tmp_path: Path) -> None:
     rows = rows_of(project)
     write_csv(tmp_path / "more.csv", [rows[0], *3 * rows[1:]])
-    aux = tmp_path / "aux.safetensors"
-    result = run_fit(project, aux, "--val", str(tmp_path / "more.csv"), "--num-peaks", "2")
+    aux, more = tmp_path / "aux.safetensors", ["--fit-peaks", "--val", str(tmp_path / "more.csv")]
+    result = run_fit(project, aux, *more, "--num-peaks", "2")
     peaks = json.loads((tmp_path / "aux.report.json").read_text())["peaks"]
     assert peaks["num_joints"] >= 100
-    said = f"Peaks: temperature {peaks['temperature']:.3g}; variance {peaks['variance']:.3g}"
+    said = (
+        f"Peaks: temperature {peaks['temperature']:.3g}, and a variance of {peaks['variance']:.3g}"
+    )
     assert said in result.stdout
     assert nn.load(aux).head.peak_variance.item() == pytest.approx(peaks["variance"])
     settings = json.loads((tmp_path / "aux.json").read_text())
@@ -518,7 +520,7 @@ def test_peaks_are_fitted_for_vl4pose_score(project: Path, tmp_path: Path) -> No
 
 
 def test_few_joints_say_nothing_of_peaks(project: Path, tmp_path: Path) -> None:
-    result = run_fit(project, tmp_path / "aux.safetensors")
+    result = run_fit(project, tmp_path / "aux.safetensors", "--fit-peaks")
     assert "Warning: fewer than 100 joints of the validation images lie near" in result.stdout
     assert json.loads((tmp_path / "aux.report.json").read_text())["peaks"] is None
     assert json.loads((tmp_path / "aux.json").read_text())["temperature"] == 1.0

@@ -65,14 +65,12 @@ def test_peaks_are_fitted_to_the_validation_set() -> None:
     )
     assert result.peaks == expected
     assert expected.num_joints == 3 * 40
-    assert result.aux.head.peak_variance.item() == pytest.approx(expected.variance)
 
 
-def test_the_networks_own_bones_are_calibrated_without_it() -> None:
+def test_the_network_is_left_as_it_was_trained() -> None:
     result = trained(Sharp(shift=3), 40)
     assert result.peaks.variance > 0
-    plain = result.epochs[-1].validation_nll
-    assert result.calibration.predicted().nll == pytest.approx(plain)
+    assert result.aux.head.peak_variance.item() == 0
 
 
 @pytest.mark.parametrize(
@@ -81,7 +79,6 @@ def test_the_networks_own_bones_are_calibrated_without_it() -> None:
 def test_too_few_peaks_say_nothing(pose: Sharp, number: int) -> None:
     result = trained(pose, number)
     assert result.peaks is None
-    assert result.aux.head.peak_variance.item() == 0
 
 
 def test_training_takes_the_variance_of_a_given_network_away() -> None:

@@ -55,6 +55,7 @@ def fit(
     views: opt.Views = 4,
     num_peaks: opt.NumPeaks = 5,
     min_distance: opt.MinDistance = 5,
+    fit_peaks: opt.FitPeaks = False,
     seed: opt.Seed = 0,
     amp: opt.Amp = False,
     checkpoint_seconds: opt.CheckpointSeconds = 20.0,
@@ -77,7 +78,7 @@ def fit(
         raise UsageError(f"--mat-flag must be {nearest(mat_flag, FLAGS)}, got {mat_flag!r}")
     share = _share_of(val)
     settings_path = None if pose is None else settings_file(pose)
-    transform, _ = input_settings(
+    transform, temperature = input_settings(
         {
             "input_size": input_size,
             "mean": mean,
@@ -145,6 +146,8 @@ def fit(
         new_pose={name: value for name, value in new_pose.items() if value is not None},
         train_pose=train_pose,
         settings=settings,
+        temperature=temperature,
+        fit_peaks=fit_peaks,
         out=out,
         checkpoint_seconds=checkpoint_seconds,
         restart=restart,

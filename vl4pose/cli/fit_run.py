@@ -23,7 +23,7 @@ from vl4pose.cli.errors import RunError, Stopped, UsageError, naming_options
 from vl4pose.cli.fit_screen import FitScreen, show_report
 from vl4pose.cli.run import _reason
 from vl4pose.image_transform import ImageTransform
-from vl4pose.nn import StackedHourglass, load, save
+from vl4pose.nn import AuxiliaryNet, StackedHourglass, load, save
 from vl4pose.scorer import _model
 from vl4pose.skeleton import Skeleton
 from vl4pose.training import FitResult, FitSettings, OtherRunError, fit, processes
@@ -53,6 +53,10 @@ class FitJob:
         A file with a pose network; None for a new stacked hourglass of ``new_pose``.
     new_pose : dict
         Arguments of the hourglass.
+    temperature : float
+        Of heatmaps, for the settings beside the networks.
+    fit_peaks : bool
+        Take temperature and variance of the peaks that are fitted.
     cache_limit : int, optional
         Bytes; None for the rule of `vl4pose.training.fit`.
     """
@@ -66,6 +70,8 @@ class FitJob:
     new_pose: dict[str, int]
     train_pose: bool
     settings: FitSettings
+    temperature: float
+    fit_peaks: bool
     out: Path
     checkpoint_seconds: float
     restart: bool
@@ -128,12 +134,15 @@ def run_fit(job: FitJob, device: torch.device, console: Console) -> None:
             return
         screen.note(f"Epoch {result.best_epoch} of {len(result.epochs)} is the best and is kept.")
         screen.stage("writing", 1)
+        if job.fit_peaks and result.peaks is not None:
+            assert isinstance(result.aux, AuxiliaryNet)
+            result.aux.set_peak_variance(result.peaks.variance)
         written = files.write(result, failures, len(train), len(validation))
         files.discard_run()
     left_out = list(job.people.left_out)
     if isinstance(job.validation, AnnotatedPeople):
         left_out += job.validation.left_out
-    show_report(result, failures, left_out, written, Console())
+    show_report(result, failures, left_out, written, Console(), fit_peaks=job.fit_peaks)
 
 
 @contextmanager
@@ -332,13 +341,12 @@ class _Files:
 
     def _write_settings(self, result: FitResult, network: Path) -> str:
         path = network.with_suffix(".json")
-        settings = {**self.job.transform.to_json(), "temperature": _temperature(result)}
+        temperature = self.job.temperature
+        if self.job.fit_peaks and result.peaks is not None:
+            temperature = result.peaks.temperature
+        settings = {**self.job.transform.to_json(), "temperature": temperature}
         write_atomically(path, (json.dumps(settings, indent=2) + "\n").encode())
         return f"{path}  input and temperature, which vl4pose score reads"
-
-
-def _temperature(result: FitResult) -> float:
-    return 1.0 if result.peaks is None else result.peaks.temperature
 
 
 def _identity(path: Path) -> dict[str, str]:

@@ -117,6 +117,8 @@ def show_report(
     left_out: Sequence[LeftOut],
     written: Sequence[str],
     console: Console,
+    *,
+    fit_peaks: bool,
 ) -> None:
     """Print how the bones agree, who could not be used, and what was written."""
     calibration = result.calibration
@@ -147,14 +149,13 @@ def show_report(
     )
     console.print(Text(explanation, style="dim"), soft_wrap=True)
 
-    if result.peaks is not None:
+    if fit_peaks and result.peaks is not None:
         console.print(
-            Text(
-                f"\nPeaks: temperature {result.peaks.temperature:.3g}; variance "
-                f"{result.peaks.variance:.3g} square pixels, which the network now adds to that of "
-                "each bone."
-            ),
+            f"\nPeaks: temperature {result.peaks.temperature:.3g}, and a variance of "
+            f"{result.peaks.variance:.3g} square pixels that\nthe network now adds to that of each "
+            "bone.",
             soft_wrap=True,
+            highlight=False,
         )
 
     def warn(warning: str) -> None:
@@ -165,10 +166,10 @@ def show_report(
             "the network expects the validation images' bones no better than constant\n"
             "lengths do. Train on more images; with few, constant lengths are the better choice."
         )
-    if result.peaks is None:
+    if fit_peaks and result.peaks is None:
         warn(
             "fewer than 100 joints of the validation images lie near a peak of the pose\n"
-            "network, too few to find out how far to trust its peaks. Temperature: 1."
+            "network: too few to find out how far to trust its peaks."
         )
 
     def show(title: str, lines: Sequence[str]) -> None:

@@ -40,7 +40,7 @@ def read_mat(path: Path, skeleton: Skeleton, flag: str | None = None) -> list[Pe
     ValueError
         If the file holds nothing of that form, or a joint of the skeleton is not among the 14.
     """
-    import scipy.io  # type: ignore[import-untyped]
+    import scipy.io
 
     try:
         joints = scipy.io.loadmat(path, variable_names=["joints"]).get("joints")

@@ -468,6 +468,16 @@ Views = Annotated[
         rich_help_panel=_TRAINING,
     ),
 ]
+FitPeaks = Annotated[
+    bool,
+    typer.Option(
+        "--fit-peaks",
+        metavar="",
+        help="Let the network allow for what lies between joints and peaks, and set the "
+        "temperature that goes with it: for refined poses and --method max.",
+        rich_help_panel=_SCORING,
+    ),
+]
 Seed = Annotated[
     int,
     typer.Option(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
+from scipy.stats import rankdata
 
 from vl4pose.demo.pictures import KINDS, ORDINARY, Picture
 from vl4pose.skeleton import get_skeleton
@@ -19,7 +20,7 @@ FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 # How suspicious a picture is, high meaning that it should be looked at.
-RANKINGS = ("likelihood", "Multi-Peak Entropy", "confidence")
+RANKINGS = ("likelihood", "Multi-Peak Entropy", "confidence", "likelihood + entropy")
 THRESHOLDS = (0.2, 0.5)  # of the torso
 WRONG = 0.5  # of the torso
 MANY_WRONG = 3  # of 14 joints
@@ -84,6 +85,7 @@ class Evaluation:
             -self._column("score"),
             entropy,
             -self._column("confidence").mean(axis=1),
+            rankdata(-self._column("log_prob")) + rankdata(entropy),
         )
 
     @property

@@ -110,8 +110,7 @@ def run_demo(folder: DemoFolder, size: DemoSize, seed: int, progress: Console) -
         screen.note(
             f"Trained on {size.training:,} of them for {size.epochs} epochs in "
             f"{time.monotonic() - start:.0f} s. Bones of others: NLL {trained.nll:.2f}, "
-            f"{trained.constant_nll:.2f} with constant lengths. Temperature "
-            f"{trained.temperature:g}."
+            f"{trained.constant_nll:.2f} with constant lengths."
         )
     results.print()
     _print(results, f"$ {_command(folder)}")
@@ -127,14 +126,17 @@ def run_demo(folder: DemoFolder, size: DemoSize, seed: int, progress: Console) -
     )
     predictions = _predictions(folder, truth)
     # Of five peaks, as it is defined, and not of those that the table's is of.
-    entropy = multi_peak_entropy(predictions.heatmaps, temperature=trained.temperature)
+    temperature = trained.entropy_temperature
+    entropy = multi_peak_entropy(predictions.heatmaps, temperature=temperature)
     evaluation = Evaluation(folder.scores, truth, entropy.double().numpy())
     results.print()
     results.print(_rankings_table(evaluation))
     _print(
         results,
         "How often what is to be found comes before an ordinary picture, or a bad pose before a\n"
-        f"good one. Bad: {MANY_WRONG} or more joints farther than {WRONG:g} torso from the truth.",
+        f"good one. Bad: {MANY_WRONG} or more joints farther than {WRONG:g} torso from the truth.\n"
+        f"Entropy: of peaks at temperature {temperature:.3g}, fitted to other pictures. Likelihood +\n"
+        "entropy: the sum of the ranks by log_prob, of the refined pose, and by entropy.",
         "dim",
     )
     results.print()

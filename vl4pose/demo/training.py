@@ -44,8 +44,8 @@ class Trained:
     ----------
     pose, aux : torch.nn.Module
         In eval mode.
-    temperature : float
-        Of the softmax over peaks.
+    entropy_temperature : float
+        Of the softmax over peaks for their entropy, fitted to the validation pictures.
     nll, constant_nll : float
         Negative log-likelihood of the bones of the validation pictures, in nats per link: as the
         auxiliary network expects them, and with the training set's mean and variance for all.
@@ -53,7 +53,7 @@ class Trained:
 
     pose: nn.Module
     aux: nn.Module
-    temperature: float
+    entropy_temperature: float
     nll: float
     constant_nll: float
 
@@ -175,8 +175,8 @@ def export(trained: Trained, folder: Path) -> None:
         warnings.filterwarnings("ignore", r"`?torch\.jit", DeprecationWarning)
         for name, network in (("pose.pt", trained.pose), ("aux.pt", trained.aux)):
             torch.jit.save(torch.jit.script(network), str(folder / name))
-    settings = {**TRANSFORM.to_json(), "temperature": trained.temperature}
-    (folder / "pose.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    settings = json.dumps(TRANSFORM.to_json(), indent=2)
+    (folder / "pose.json").write_text(settings + "\n", encoding="utf-8")
 
 
 def _has_fast_bfloat16() -> bool:

@@ -74,8 +74,7 @@ class FitResult:
     Attributes
     ----------
     aux : torch.nn.Module
-        The auxiliary network of the best epoch, in eval mode; an `vl4pose.nn.AuxiliaryNet` with
-        the variance of ``peaks``.
+        The auxiliary network of the best epoch, in eval mode.
     pose : torch.nn.Module or callable
         The pose network it belongs to: the given one, if it was trained of the same epoch and in
         eval mode.
@@ -89,11 +88,11 @@ class FitResult:
     best_epoch : int
         From 1.
     calibration : Calibration
-        How the predicted bones compare with the true ones of the validation set, without the
-        variance of peaks.
+        How the predicted bones compare with the true ones of the validation set.
     peaks : PeakFit or None
-        Temperature of the heatmaps and variance of the peaks for scores, fitted to the validation
-        set; None if fewer than 100 of its joints lie near a peak.
+        Temperature and variance of the peaks, fitted to the validation set, for those who want
+        them: ``aux.set_peak_variance(peaks.variance)``. None if fewer than 100 of its joints lie
+        near a peak.
     """
 
     aux: nn.Module
@@ -137,8 +136,8 @@ def fit(
     skeleton : Skeleton or str
     aux : torch.nn.Module, optional
         Takes the features; returns link parameters (B, L, 2) or (B, 2 L). None makes a
-        `vl4pose.nn.AuxiliaryNet` for them that starts at the constant bones; the peak variance of
-        a given one is taken away.
+        `vl4pose.nn.AuxiliaryNet` for them that starts at the constant bones. A given one loses its
+        peak variance.
     train_pose : bool
         Train the pose network too, which must be a module, on the heatmaps of all its stacks. Its
         features are detached, so that the bones' loss never reaches it.
@@ -197,9 +196,6 @@ def fit(
 
     *Randomness.* Everything random depends only on the seed and on the position in the run, so that
     a run that goes on from a checkpoint repeats what an uninterrupted one would have done.
-
-    *Peaks.* Bones are learned from annotated joints and applied to peaks. How far these are to be
-    trusted is fitted at the end: see `vl4pose.nn.fit_peak_variance`.
 
     *Several processes.* Under ``torch.distributed``, each process takes its share of every batch,
     and the gradients are those of the whole batch. Batch normalisation sees the share only.
@@ -370,11 +366,8 @@ class _Run:
             workers=self.workers,
             reporter=self.reporter,
         )
-        aux = self.networks.aux.eval()
-        if peaks is not None and isinstance(aux, AuxiliaryNet):
-            aux.set_peak_variance(peaks.variance)
         return FitResult(
-            aux=aux,
+            aux=self.networks.aux.eval(),
             pose=self.pose,
             params=self.data.params,
             features=self.probe,
