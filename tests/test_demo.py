@@ -184,9 +184,9 @@ def test_the_figures_are_those_of_the_table(quick):
     entropies = entropies_of(folder, [row["image"] for row in rows])
     suspicions = {
         "likelihood": [-row["score"] for row in rows],
-        "Multi-Peak Entropy": entropies,
+        "entropy": entropies,
         "confidence": [-np.mean(row["confidence"]) for row in rows],
-        "likelihood + entropy": ranks([-row["log_prob"] for row in rows]) + ranks(entropies),
+        "both": ranks([-row["log_prob"] for row in rows]) + ranks(entropies),
     }
 
     def share_in_order(suspicion, found, others) -> float:

@@ -20,7 +20,7 @@ FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 # How suspicious a picture is, high meaning that it should be looked at.
-RANKINGS = ("likelihood", "Multi-Peak Entropy", "confidence", "likelihood + entropy")
+RANKINGS = ("likelihood", "entropy", "confidence", "both")
 THRESHOLDS = (0.2, 0.5)  # of the torso
 WRONG = 0.5  # of the torso
 MANY_WRONG = 3  # of 14 joints
