@@ -63,7 +63,7 @@ class DemoSize:
         return [ORDINARY] * self.ordinary + [k for k in others for _ in range(self.of_each_kind)]
 
 
-FULL = DemoSize(training=1200, validation=100, ordinary=200, of_each_kind=50, epochs=4)
+FULL = DemoSize(training=1400, validation=100, ordinary=200, of_each_kind=50, epochs=4)
 QUICK = DemoSize(training=16, validation=4, ordinary=8, of_each_kind=2, epochs=1)
 
 
@@ -135,7 +135,7 @@ def run_demo(folder: DemoFolder, size: DemoSize, seed: int, progress: Console) -
         results,
         "How often what is to be found comes before an ordinary picture, or a bad pose before a\n"
         f"good one. Bad: {MANY_WRONG} or more joints farther than {WRONG:g} torso from the truth.\n"
-        f"Entropy: Multi-Peak Entropy, at temperature {temperature:.3g}, fitted to other pictures.\n"
+        f"Entropy: Multi-Peak Entropy at temperature {temperature:.3g}, fitted to other pictures.\n"
         "Both: the sum of the ranks by entropy and by log_prob, which is of the refined pose.",
         "dim",
     )
