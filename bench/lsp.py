@@ -41,6 +41,8 @@ try:
 
     import vl4pose
     from vl4pose.cli.app import app
+    from vl4pose.demo.evaluation import MANY_WRONG, WRONG, joint_errors
+    from vl4pose.demo.evaluation import auroc as share_in_order
     from vl4pose.image_transform import ImageTransform
     from vl4pose.nn import StackedHourglass
 except ModuleNotFoundError as error:
@@ -55,8 +57,6 @@ TRAINING, TEST = range(1, 1001), range(1001, 2001)
 HEATMAP_SIZE = (64, 64)
 # Where the joints of the "lsp" skeleton are in the annotations' order.
 ANNOTATED_AS = [13, 12, 9, 10, 11, 8, 7, 6, 3, 4, 5, 2, 1, 0]
-WRONG = 0.5  # of the torso
-MANY_WRONG = 3  # of 14 joints
 
 
 def main() -> None:
@@ -91,14 +91,7 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, l
         epilog="Other options, such as --temperature 5, go to 'vl4pose score'.",
         allow_abbrev=False,
     )
-    folder = os.environ.get("VL4POSE_TEST_DATA")
-    parser.add_argument(
-        "--data",
-        type=data_folder,
-        default=folder,
-        required=folder is None,
-        help="folder of the data (default: $VL4POSE_TEST_DATA)",
-    )
+    add_data_argument(parser)
     parser.add_argument(
         "--limit",
         type=image_count,
@@ -117,6 +110,17 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, l
             hint = f" (did you mean {near[0]}?)" if near else ""
             parser.error(f"no such option: {name}{hint}")
     return own, rest
+
+
+def add_data_argument(parser: argparse.ArgumentParser) -> None:
+    folder = os.environ.get("VL4POSE_TEST_DATA")
+    parser.add_argument(
+        "--data",
+        type=data_folder,
+        default=folder,
+        required=folder is None,
+        help="folder of the data (default: $VL4POSE_TEST_DATA)",
+    )
 
 
 def data_folder(text: str) -> Path:
@@ -217,22 +221,6 @@ def read_scores(path: Path) -> Scores:
     return Scores(rows, metadata, failed=len(table) - len(rows))
 
 
-def torso_lengths(annotations: FloatArray) -> FloatArray:
-    """Return (N,): the longer of left shoulder to right hip and right shoulder to left hip."""
-    joint = vl4pose.get_skeleton("lsp").joint_index
-    diagonals = [
-        annotations[:, joint("lsho")] - annotations[:, joint("rhip")],
-        annotations[:, joint("rsho")] - annotations[:, joint("lhip")],
-    ]
-    return np.linalg.norm(diagonals, axis=2).max(axis=0)
-
-
-def joint_errors(keypoints: FloatArray, annotations: FloatArray) -> FloatArray:
-    """Return (N, 14): how far each joint is from its annotation, in torsos."""
-    distances = np.linalg.norm(keypoints - annotations, axis=2)
-    return distances / torso_lengths(annotations)[:, None]
-
-
 def pck(errors: FloatArray, threshold: float) -> float:
     """Return the percentage of correct keypoints, as a fraction."""
     return float((errors < threshold).mean())
@@ -255,10 +243,7 @@ def spearman(suspicion: FloatArray, errors: FloatArray) -> float:
 def auroc(suspicion: FloatArray, errors: FloatArray) -> float:
     """Return how often a pose with many wrong joints is more suspicious than one without."""
     bad = (errors > WRONG).sum(axis=1) >= MANY_WRONG
-    pairs = bad.sum() * (~bad).sum()
-    if pairs == 0:
-        return float("nan")
-    return float(scipy.stats.mannwhitneyu(suspicion[bad], suspicion[~bad]).statistic / pairs)
+    return share_in_order(suspicion, bad, ~bad)
 
 
 def report(scores: Scores, annotations: FloatArray) -> Table:

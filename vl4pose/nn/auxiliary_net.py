@@ -327,9 +327,39 @@ class Step(nn.Module):
         return out
 
 
+class Standardisation(nn.BatchNorm2d):
+    """Batch normalisation whose running statistics are right after the first batch.
+
+    They are the mean over the first ten batches, and only then the usual running mean. That starts
+    at 0 and 1, so that a network which has seen few batches gets inputs of another scale in eval
+    mode than in training.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to the same shape."""
+        mean, variance = self.running_mean, self.running_var
+        assert mean is not None
+        assert variance is not None
+        if not self.training:
+            return functional.batch_norm(
+                x, mean, variance, self.weight, self.bias, False, 0.0, self.eps
+            )
+        out = functional.batch_norm(x, None, None, self.weight, self.bias, True, 0.0, self.eps)
+        count, momentum = self.num_batches_tracked, self.momentum
+        assert count is not None
+        assert momentum is not None
+        with torch.no_grad():
+            count += 1
+            share = (1.0 / count).clamp(min=momentum).to(mean.dtype)
+            variance_of_batch, mean_of_batch = torch.var_mean(x.to(mean.dtype), [0, 2, 3])
+            mean.lerp_(mean_of_batch, share)
+            variance.lerp_(variance_of_batch, share)
+        return out
+
+
 def _entry(channels: int, width: int, *, plain: bool) -> nn.Module:
     # The scale of features is anything; standardised, they are what matters most for learning.
-    modules: list[nn.Module] = [] if plain else [nn.BatchNorm2d(channels)]
+    modules: list[nn.Module] = [] if plain else [Standardisation(channels)]
     if channels != width:
         modules.append(nn.Conv2d(channels, width, 1))
     if not plain:
