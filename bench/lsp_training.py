@@ -259,7 +259,8 @@ def refinements(test: Poses, all_bones: dict[str, list[Bones]], num_peaks: int) 
     for name, runs in all_bones.items():
         for bones in runs:
             for column, temperature in temperatures(bones):
-                yield ARGMAX, column, test.argmax_errors
+                if name == CONSTANT:  # once
+                    yield ARGMAX, column, test.argmax_errors
                 for row, params in allowances(name, bones):
                     refined = vl4pose.refine(
                         test.heatmaps,

@@ -14,6 +14,8 @@ from hypothesis import HealthCheck, settings
 import vl4pose
 
 sys.path.insert(0, str(Path(__file__).parent))  # for strategies.py, which the tests share
+# For bench/; last, so that the installed package comes before the source folder beside it.
+sys.path.append(str(Path(__file__).parents[1]))
 
 # A plain run draws the same cases every time; `pytest --hypothesis-profile=long` draws many others.
 settings.register_profile(

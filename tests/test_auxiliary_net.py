@@ -346,6 +346,59 @@ def test_it_learns(seed: int, batch_size: int) -> None:
     assert reached < nll_loss(params, truth, skeleton=CHAIN) - 0.5
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_running_statistics_hold_from_the_first_batch(dtype: torch.dtype) -> None:
+    def maps(count: int, seed: int) -> tuple[Tensor, ...]:
+        return tuple(100 + 10 * part.to(dtype) for part in features(count, seed=seed))
+
+    network = AuxiliaryNet(8, 3).to(dtype)
+    seen = [maps(16, seed) for seed in range(40)]
+    entry = network.entry[0]
+    for number, batch in enumerate(seen, start=1):
+        network.train()(batch)
+        if number <= 10:  # the mean over all batches
+            parts = [part[0] for part in seen[:number]]
+            mean = torch.stack([part.mean((0, 2, 3)) for part in parts]).mean(0)
+            variance = torch.stack([part.var((0, 2, 3)) for part in parts]).mean(0)
+            torch.testing.assert_close(entry.running_mean, mean)
+            torch.testing.assert_close(entry.running_var, variance)
+    # And later the running mean of torch's own.
+    usual = nn.BatchNorm2d(8).to(dtype)
+    usual.running_mean.copy_(entry.running_mean)
+    usual.running_var.copy_(entry.running_var)
+    batch = 3 * maps(16, 99)[0]
+    torch.testing.assert_close(entry.train()(batch), usual.train()(batch))
+    for name, statistic in usual.named_buffers():
+        if name != "num_batches_tracked":
+            torch.testing.assert_close(entry.get_buffer(name), statistic)
+    torch.testing.assert_close(entry.eval()(batch), usual.eval()(batch))
+
+
+def test_few_steps_already_help() -> None:
+    maps, keypoints = bones_in_features(27, 0)
+    unseen, truth = bones_in_features(128, 1)
+    params = fit_params(keypoints, None, CHAIN)
+    torch.manual_seed(0)
+    network = AuxiliaryNet(8, 3, params=params)
+    optimizer = torch.optim.AdamW(network.parameters(), 1e-3, weight_decay=0.05)
+    for _ in range(15):
+        optimizer.zero_grad()
+        nll_loss(network.train()(maps), keypoints, skeleton=CHAIN).backward()
+        optimizer.step()
+        with torch.no_grad():
+            reached = nll_loss(network.eval()(unseen), truth, skeleton=CHAIN)
+        assert reached < nll_loss(params, truth, skeleton=CHAIN) + 0.1
+
+
+def test_a_batch_of_one_value_leaves_the_statistics_alone() -> None:
+    network = AuxiliaryNet([8], 3, strides=[])
+    before = [buffer.clone() for buffer in network.buffers()]
+    with pytest.raises(ValueError, match="Expected more than 1 value per channel"):
+        network.train()([torch.rand(1, 8, 1, 1)])
+    for buffer, other in zip(network.buffers(), before, strict=True):
+        assert torch.equal(buffer, other)
+
+
 # Other pose networks
 
 

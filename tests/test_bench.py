@@ -14,8 +14,6 @@ import vl4pose
 
 pytest.importorskip("cv2", reason="the benchmarks need OpenCV: pip install 'vl4pose[bench]'")
 ROOT = Path(__file__).parents[1]
-# Last on the path: the installed package comes before the source folder beside bench/.
-sys.path.append(str(ROOT))
 
 from bench import __main__ as command  # noqa: E402
 from bench import batch_sizes, calls, competitors, operations  # noqa: E402

@@ -2,54 +2,33 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
+from bench import lsp
 from vl4pose import get_skeleton
 
 LIMIT = 40
-
-
 BENCH = Path(__file__).parents[1] / "bench"
 
 
-def loaded(file: str) -> Iterator[ModuleType]:
-    """Yield a module of the benchmarks, by its file: the tests' own path does not hold them."""
-    spec = importlib.util.spec_from_file_location(f"{file[:-3]}_under_test", BENCH / file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
-
-
 @pytest.fixture(scope="module")
-def lsp() -> Iterator[ModuleType]:
-    yield from loaded("lsp.py")
-
-
-@pytest.fixture(scope="module")
-def scores(lsp: ModuleType, test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def scores(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("lsp")
     return lsp.score_test_images(test_data, folder, LIMIT, ["--batch-size", "16"])
 
 
 @pytest.fixture(scope="module")
-def truth(lsp: ModuleType, test_data: Path) -> np.ndarray:
+def truth(test_data: Path) -> np.ndarray:
     return lsp.load_annotations(test_data)[1000 : 1000 + LIMIT]
 
 
-def test_annotations_are_people(lsp: ModuleType, test_data: Path) -> None:
+def test_annotations_are_people(test_data: Path) -> None:
     annotations = lsp.load_annotations(test_data)
     assert annotations.shape == (2000, 14, 2)
     height = dict(zip(get_skeleton("lsp").joints, annotations[..., 1].mean(axis=0), strict=True))
@@ -57,7 +36,7 @@ def test_annotations_are_people(lsp: ModuleType, test_data: Path) -> None:
     assert sorted(downwards, key=height.__getitem__) == downwards
 
 
-def test_bones_are_bones(lsp: ModuleType, test_data: Path) -> None:
+def test_bones_are_bones(test_data: Path) -> None:
     params = lsp.fit_bones(test_data)
     length = dict(zip(get_skeleton("lsp").link_names, params[:, 0], strict=True))
     for name, pixels in length.items():
@@ -76,7 +55,7 @@ def test_every_image_has_its_row(scores: Any) -> None:
     )
 
 
-def test_both_poses_are_good(lsp: ModuleType, scores: Any, truth: np.ndarray) -> None:
+def test_both_poses_are_good(scores: Any, truth: np.ndarray) -> None:
     argmax = lsp.joint_errors(scores.column("keypoints"), truth)
     refined = lsp.joint_errors(scores.column("refined_keypoints"), truth)
     assert lsp.pck(argmax, 0.2) > 0.72
@@ -88,7 +67,7 @@ def test_both_poses_are_good(lsp: ModuleType, scores: Any, truth: np.ndarray) ->
     assert (refined[~changed] == argmax[~changed]).all()
 
 
-def test_scores_rank_poses(lsp: ModuleType, scores: Any, truth: np.ndarray) -> None:
+def test_scores_rank_poses(scores: Any, truth: np.ndarray) -> None:
     errors = lsp.joint_errors(scores.column("keypoints"), truth)
     suspicions = lsp.suspicions(scores)
     assert len(suspicions) == 3
@@ -97,7 +76,7 @@ def test_scores_rank_poses(lsp: ModuleType, scores: Any, truth: np.ndarray) -> N
         assert lsp.auroc(suspicion, errors) > 0.6, name
 
 
-def test_report_is_complete(lsp: ModuleType, scores: Any, test_data: Path) -> None:
+def test_report_is_complete(scores: Any, test_data: Path) -> None:
     table = lsp.report(scores, lsp.load_annotations(test_data))
     cells = [list(column.cells) for column in table.columns]
     assert [row for row in cells[0] if not row.startswith("[bold]")] == [
@@ -132,7 +111,6 @@ def test_report_is_complete(lsp: ModuleType, scores: Any, test_data: Path) -> No
     ],
 )
 def test_wrong_command_lines_are_one_sentence(
-    lsp: ModuleType,
     test_data: Path,
     capsys: pytest.CaptureFixture[str],
     arguments: list[str],
@@ -146,14 +124,14 @@ def test_wrong_command_lines_are_one_sentence(
     assert line.endswith(message)
 
 
-def test_other_options_are_passed_on(lsp: ModuleType, test_data: Path) -> None:
+def test_other_options_are_passed_on(test_data: Path) -> None:
     own, rest = lsp.parse(["--data", str(test_data), "--limit", "3", "--num-peaks", "2"])
     assert (own.data, own.limit, own.keep) == (test_data, 3, None)
     assert rest == ["--num-peaks", "2"]
 
 
 def test_the_table_of_a_passing_folder_is_not_named(
-    lsp: ModuleType, test_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    test_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lsp.score_test_images(test_data, tmp_path, 1)
     shown = capsys.readouterr().out
@@ -171,7 +149,7 @@ def test_missing_extras_are_one_sentence() -> None:
     assert done.stderr == "bench.lsp: scipy is not installed: pip install -e '.[bench]'\n"
 
 
-def test_figures_by_hand(lsp: ModuleType) -> None:
+def test_figures_by_hand() -> None:
     truth = np.zeros((4, 14, 2))
     truth[:, 2] = [3, 4]  # left shoulder; the right hip is at the origin: a torso of 5
     truth[:, 5] = [1, 1]  # right shoulder; the left hip is at the origin: shorter

@@ -9,8 +9,9 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
+from vl4pose._atomic_file import write_atomically  # noqa: E402
 from vl4pose.training import checkpoints as module  # noqa: E402
-from vl4pose.training.checkpoints import Checkpoints, write_atomically  # noqa: E402
+from vl4pose.training.checkpoints import Checkpoints  # noqa: E402
 
 
 def state(number: int) -> dict:
@@ -155,7 +156,7 @@ def test_a_failed_write_leaves_the_old_file(
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module.os, "fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space"):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"

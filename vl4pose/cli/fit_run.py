@@ -17,6 +17,7 @@ from rich.console import Console
 from torch import Tensor, distributed, nn
 
 from vl4pose import __version__
+from vl4pose._atomic_file import write_atomically
 from vl4pose.cli.annotated_people import AnnotatedPeople, split_by_image
 from vl4pose.cli.decoding import UnreadableImageError, large_images_allowed
 from vl4pose.cli.errors import RunError, Stopped, UsageError, naming_options
@@ -29,7 +30,7 @@ from vl4pose.skeleton import Skeleton
 from vl4pose.training import FitResult, FitSettings, OtherRunError, fit, processes
 from vl4pose.training.annotated_images import AnnotatedImages, Failure
 from vl4pose.training.calibration_plot import plot_calibration
-from vl4pose.training.checkpoints import Checkpoints, write_atomically
+from vl4pose.training.checkpoints import Checkpoints
 from vl4pose.training.export import export_programs
 from vl4pose.training.networks import frozen_output
 from vl4pose.training.positions import seed_at

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vl4pose._atomic_file import write_atomically
 from vl4pose.link_params import without_repeats
 from vl4pose.nn.auxiliary_net import AuxiliaryNet
 from vl4pose.nn.deep_prior import DeepPrior
@@ -86,7 +87,7 @@ def save(
         name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
         for name, tensor in network.state_dict().items()
     }
-    _write(Path(path), serialize(weights, {_KEY: text}))
+    write_atomically(Path(path), serialize(weights, {_KEY: text}))
 
 
 def load(path: str | os.PathLike[str]) -> nn.Module:
@@ -235,22 +236,3 @@ def _check_weights(file: Any, expected: Mapping[str, Tensor]) -> None:
         dtypes = _DTYPES if tensor.is_floating_point() else {"I64"}
         if dtype not in dtypes:
             raise ValueError(f"{name!r} must be {nearest('', sorted(dtypes))}, got {dtype}")
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Put a file in its place, complete or not at all."""
-    path = path.resolve()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # its entry for the file is written separately
-    finally:
-        os.close(folder)

@@ -12,8 +12,8 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from vl4pose._atomic_file import write_atomically
 from vl4pose.training.calibration import Calibration
-from vl4pose.training.checkpoints import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

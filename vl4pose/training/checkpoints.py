@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-__all__ = ["Checkpoints", "TornCheckpointError", "write_atomically"]
+from vl4pose._atomic_file import write_atomically
+
+__all__ = ["Checkpoints", "TornCheckpointError"]
 
 _CURRENT, _PREVIOUS = "checkpoint.safetensors", "previous.safetensors"
 _TENSOR = "(tensor)"  # the key of what stands for one
@@ -78,24 +79,6 @@ class Checkpoints:
             (self.directory / name).unlink(missing_ok=True)
         if self.directory.is_dir() and not any(self.directory.iterdir()):
             self.directory.rmdir()
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Put ``data`` at ``path``, so that it is there completely or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the new name is in the folder, which has a cache of its own
-    finally:
-        os.close(folder)
 
 
 def _read(path: Path) -> dict[str, Any]:

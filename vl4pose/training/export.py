@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vl4pose.training.checkpoints import write_atomically
+from vl4pose._atomic_file import write_atomically
 
 __all__ = ["export_programs"]
 

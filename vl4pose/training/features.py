@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from vl4pose.training.checkpoints import write_atomically
+from vl4pose._atomic_file import write_atomically
 from vl4pose.training.dataset import Annotations
 
 __all__ = ["CachedFeatures", "FeatureCache", "tensors_digest"]
