@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from vl4pose.cli.freed_memory import keep_freed_memory
+
 __all__ = ["main"]
 
 
@@ -26,4 +28,5 @@ def main() -> None:
             doctor()
             return
         sys.exit(f"vl4pose: {error.name} is not installed: pip install 'vl4pose[cli]'")
+    keep_freed_memory()
     app()

@@ -155,7 +155,7 @@ app.command(
 )(fit)
 app.command(
     cls=_Command,
-    help="See all of it at work in about three minutes, without data.\n\n"
+    help="See all of it at work in about two minutes, without data.\n\n"
     "Draws people, trains a pose network and its auxiliary network on them, scores and refines "
     "pictures that it held out, says how well the scores tell those that are wrong or out of "
     "distribution, and makes a contact sheet of the least and the most likely poses.",

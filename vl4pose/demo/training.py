@@ -148,7 +148,6 @@ def train(
             num_peaks=num_peaks,
             min_distance=min_distance,
         ),
-        workers=1,
         reporter=reporter,
     )
     pose.eval()

@@ -46,7 +46,8 @@ __all__ = ["FitResult", "OtherRunError", "fit"]
 
 _GRADIENT_NORM = 1.0
 _CACHE_LIMIT = 20 * 10**9
-# Of a network that is only run. The maps of more images fit no cache: 32 took half as long again.
+# Of a network that is only run. malloc may give the maps of more images back to the system after
+# each batch, and then mapping them again takes longer than the network.
 _CPU_BATCH = 4
 
 
