@@ -29,5 +29,5 @@ widest=$(cd "$work" && "$python" -c "import vl4pose; print(vl4pose.cpu_capabilit
 # allocation, which the sanitizer's allocator does not survive.
 tests=(tests/test_local_maxima.py tests/test_weights.py tests/test_log_likelihood.py
   tests/test_refine.py tests/test_decode.py tests/test_score.py)
-"$python" -P -m pytest -q --capture=sys -p no:cacheprovider \
+"$python" -P -m pytest -q -n auto --capture=sys -p no:cacheprovider \
   -k "$widest and not batch_is_never_copied and not forked_during" "${@:-${tests[@]}}"
