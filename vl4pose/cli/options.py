@@ -12,7 +12,7 @@ from vl4pose.cli.checks import finite_number, whole_number
 
 _DATA = "Data"
 _MODELS = "Models"
-_INPUT = "Image to network and back (also from aux.json beside aux.pt, or pose.json beside pose.pt)"
+_INPUT = "Image to network and back (also from aux.json or pose.json)"
 _SCORING = "Peaks and scores"
 _TRAINING = "Training"
 _RUNNING = "Running"
@@ -350,7 +350,8 @@ FitOut = Annotated[
     typer.Option(
         metavar="FILE.safetensors",
         help="The auxiliary network to write. Beside it go the programs .pt and .pt2 for vl4pose "
-        "score, a report in .json and .png, and while the training runs its checkpoints.",
+        "score with their settings (.json), a report (.report.json, .calibration.png), and while "
+        "the training runs its checkpoints.",
     ),
 ]
 FitPose = Annotated[
