@@ -30,11 +30,10 @@ from typer.testing import CliRunner  # noqa: E402
 
 import vl4pose  # noqa: E402
 from vl4pose.cli import batches as batches_module  # noqa: E402
-from vl4pose.cli import run as run_module  # noqa: E402
 from vl4pose.cli import summary as summary_module  # noqa: E402
 from vl4pose.cli.app import app  # noqa: E402
 from vl4pose.cli.decoding import UnreadableImageError, read_rgb  # noqa: E402
-from vl4pose.cli.errors import UsageError, printable  # noqa: E402
+from vl4pose.cli.errors import UsageError, network_reason, printable  # noqa: E402
 from vl4pose.cli.score_table import SCHEMA  # noqa: E402
 from vl4pose.cli.settings import input_settings, settings_file  # noqa: E402
 from vl4pose.cli.sources import find_people  # noqa: E402
@@ -921,7 +920,7 @@ def test_a_network_that_fails_leaves_no_file(models, photos, tmp_path):
     ],
 )
 def test_the_line_that_says_why_a_network_fails(error, line):
-    assert run_module._reason(error) == line
+    assert network_reason(error) == line
 
 
 def test_bones_of_another_skeleton(models, photos, tmp_path):

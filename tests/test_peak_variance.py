@@ -120,6 +120,7 @@ def test_params_of_each_image() -> None:
         ({"keypoints": np.full((2, 4, 2), -30.0)}, "keypoints must lie near a peak (5 heatmap pix"),
         ({"visible": np.zeros((2, 4), bool)}, "keypoints must lie near a peak (5 heatmap pixels"),
         ({"visible": np.ones((2, 3), bool)}, "visible must be (2, 4), got (2, 3)"),
+        ({"keypoints": np.full((2, 4, 2), np.nan)}, "keypoints must be finite where visible, got"),
         ({"heatmaps": np.zeros((4, 8, 8), np.float32)}, "heatmaps must be (N, J, H, W), got (4, "),
     ],
 )
@@ -128,3 +129,9 @@ def test_wrong_arguments(change: dict[str, Any], message: str) -> None:
     given: dict[str, Any] = {"heatmaps": heatmaps, "params": BONES, "keypoints": truth} | change
     with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
         fit_peak_variance(**given, skeleton=CHAIN)
+
+
+def test_visible_that_is_not_bool() -> None:
+    heatmaps, truth = two_peaks(2, 1, 0)
+    with pytest.raises(TypeError, match=r"^visible must be bool, got float64$"):
+        fit_peak_variance(heatmaps, BONES, truth, visible=np.ones((2, 4)), skeleton=CHAIN)

@@ -184,6 +184,15 @@ def test_links_by_name_and_by_index_are_the_same() -> None:
     assert all(type(j) is int for link in by_name.links for j in link)
 
 
+@pytest.mark.parametrize("name", NUM_PAIRS)
+def test_a_mirror_image_exchanges_pairs(name: str) -> None:
+    skeleton = get_skeleton(name)
+    for joint, other in enumerate(skeleton.flip_index):
+        assert skeleton.flip_index[other] == joint
+        swapped = skeleton.joints[joint].replace("left_", "@").replace("right_", "left_")
+        assert skeleton.joints[other] == swapped.replace("@", "right_")
+
+
 def test_pairs_given_take_the_place_of_those_by_name() -> None:
     joints, links = ["left_a", "right_a", "b"], [(2, 0), (2, 1)]
     assert Skeleton("s", joints, links).pairs == ((0, 1),)

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 FLOATING = "float16, bfloat16, float32 or float64"
 _DLPACK_CPU = 1
@@ -314,6 +315,15 @@ def is_tensor(array: Any) -> bool:
     """Return whether an argument is a torch tensor, without importing torch for it."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(array, torch.Tensor)
+
+
+def as_numpy(array: Any) -> npt.NDArray[Any]:
+    """Return anything array-like as NumPy, a tensor without its gradient and from its device."""
+    if not is_tensor(array):
+        return np.asarray(array)
+    array = array.detach().cpu()
+    # NumPy has no bfloat16.
+    return np.asarray(array.float() if str(array.dtype) == "torch.bfloat16" else array)
 
 
 def is_compiling() -> bool:

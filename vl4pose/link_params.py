@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from vl4pose._arrays import is_tensor
+from vl4pose._arrays import as_numpy, is_tensor
 from vl4pose.skeleton import Skeleton, get_skeleton, nearest, resolve_skeleton
 
 __all__ = ["fit_params", "load_params", "save_params"]
@@ -72,13 +72,13 @@ def fit_params(
             f"visible must be a bool array (N, J) or None, got a {type(visible).__name__}: pass "
             f"skeleton={name} for the skeleton"
         )
-    poses = _numpy(keypoints)
+    poses = as_numpy(keypoints)
     if poses.dtype.kind not in "fiu":
         raise TypeError(f"keypoints must hold real numbers, got {poses.dtype}")
     if poses.ndim != 3 or poses.shape[2] != 2:
         raise ValueError(f"keypoints must be (N, J, 2), got shape {poses.shape}")
     skeleton = resolve_skeleton(skeleton, poses.shape[1])
-    annotated = np.ones(poses.shape[:2], np.bool_) if visible is None else _numpy(visible)
+    annotated = np.ones(poses.shape[:2], np.bool_) if visible is None else as_numpy(visible)
     if annotated.dtype != np.bool_:
         raise TypeError(f"visible must be bool, got {annotated.dtype}")
     if annotated.shape != poses.shape[:2]:
@@ -172,7 +172,7 @@ def save_params(path: str | os.PathLike[str], params: Any, skeleton: Skeleton | 
         ``params must be (L, 2)``, ``params must be finite, and lengths at least 0``.
     """
     skeleton = get_skeleton(skeleton) if isinstance(skeleton, str) else skeleton
-    rows = _numpy(params).astype(np.float64)
+    rows = as_numpy(params).astype(np.float64)
     if rows.shape != (skeleton.num_links, 2):
         raise ValueError(f"params must be (L, 2) = ({skeleton.num_links}, 2), got {rows.shape}")
     data = {
@@ -282,14 +282,6 @@ def without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
         repeated = next(key for key in keys if keys.count(key) > 1)
         raise ValueError(f"keys must be there once each, got {repeated!r} twice")
     return data
-
-
-def _numpy(array: Any) -> npt.NDArray[Any]:
-    if not is_tensor(array):
-        return np.asarray(array)
-    array = array.detach().cpu()
-    # NumPy has no bfloat16.
-    return np.asarray(array.double() if array.is_floating_point() else array)
 
 
 def _like(keypoints: Any, params: Float64Array) -> Any:

@@ -155,8 +155,8 @@ exclude_border, temperature, num_threads
         self._check_params()
         self._check_options()
         self._device = None if device is None else _usable_device(device)
-        self._pose = _model("pose", pose, trust, self._device)
-        self._aux = None if aux is None else _model("aux", aux, trust, self._device)
+        self._pose = load_model("pose", pose, trust, self._device)
+        self._aux = None if aux is None else load_model("aux", aux, trust, self._device)
 
     def __call__(self, images: Tensor) -> Analysis[Tensor]:
         """Score a batch of images.
@@ -229,8 +229,8 @@ exclude_border, temperature, num_threads
         if self._device is not None:
             images = images.to(self._device)
         # no_grad, not inference_mode: what a module caches meanwhile must stay usable in training.
-        with torch.no_grad(), _in_eval_mode(self._pose, self._aux):
-            heatmaps, features = _split_output(self._pose(images))
+        with torch.no_grad(), in_eval_mode(self._pose, self._aux):
+            heatmaps, features = split_output(self._pose(images))
             heatmaps = self._checked_heatmaps(heatmaps, len(images))
             if self._aux is None:
                 return Prediction(heatmaps, self._fixed_params_on(heatmaps.device))
@@ -336,7 +336,7 @@ def _fixed_params(params: npt.ArrayLike | Tensor) -> Tensor:
     return fixed
 
 
-def _split_output(output: object) -> tuple[object, object]:
+def split_output(output: object) -> tuple[object, object]:
     """Return heatmaps and features (None where there are none) from what a pose network gave."""
     if isinstance(output, Tensor):
         return output, None
@@ -386,7 +386,7 @@ def _images_of(item: object) -> Tensor:
 
 
 @contextmanager
-def _in_eval_mode(*models: Model | None) -> Iterator[None]:
+def in_eval_mode(*models: Model | None) -> Iterator[None]:
     # The flags themselves, not eval(): exported programs refuse that, and train() would set
     # submodules that their owner keeps in eval mode.
     training = [
@@ -405,7 +405,7 @@ def _in_eval_mode(*models: Model | None) -> Iterator[None]:
             module.training = True
 
 
-def _model(
+def load_model(
     name: str,
     model: str | os.PathLike[str] | torch.export.ExportedProgram | Model,
     trust: bool,

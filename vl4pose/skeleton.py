@@ -157,6 +157,14 @@ class Skeleton:
         """Number of links L = J - 1."""
         return len(self.links)
 
+    @property
+    def flip_index(self) -> tuple[int, ...]:
+        """Which joint each one becomes in a mirror image: ``keypoints[:, skeleton.flip_index]``."""
+        order = list(range(self.num_joints))
+        for left, right in self.pairs:
+            order[left], order[right] = right, left
+        return tuple(order)
+
     def joint_index(self, joint: str) -> int:
         """Return the index of a joint from its name or a short alias such as ``lelb``.
 

@@ -19,12 +19,17 @@ __all__ = [
     "check_file",
     "check_out",
     "check_subpixel",
+    "check_trust",
     "finite_number",
+    "num_workers",
     "parse_border",
     "parse_device",
     "read_skeleton",
     "whole_number",
 ]
+
+
+_MOST_WORKERS = 8
 
 
 def check_file(option: str, path: Path) -> None:
@@ -39,10 +44,10 @@ def check_file(option: str, path: Path) -> None:
     raise UsageError(f"{option} must exist, got '{path}'{near}")
 
 
-def check_out(path: Path) -> None:
-    """Raise an error unless a table can be put at ``path``."""
-    if path.suffix != ".parquet":
-        raise UsageError(f"--out must end in .parquet, got '{path}'")
+def check_out(path: Path, suffix: str) -> None:
+    """Raise an error unless a file with a suffix can be put at ``path``."""
+    if path.suffix != suffix:
+        raise UsageError(f"--out must end in {suffix}, got '{path}'")
     if path.is_dir():
         raise UsageError(f"--out must be a file, got the folder '{path}'")
     folder = path.resolve().parent  # of a symbolic link, the folder of its target
@@ -50,6 +55,20 @@ def check_out(path: Path) -> None:
         raise UsageError(f"--out must be in a folder that exists, got '{path}'")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise RunError(f"cannot write into '{folder}': permission denied")
+
+
+def check_trust(trust: bool) -> None:
+    """Raise an error unless the user said that model files may run code."""
+    if not trust:
+        raise UsageError(
+            "--trust must be given: loading a TorchScript or .pt2 file can run code that is in it, "
+            "so use files from people you trust only"
+        )
+
+
+def num_workers(workers: int | None) -> int:
+    """Return how many threads read images: one per CPU, at most 8, unless the user said it."""
+    return workers or min(os.cpu_count() or 1, _MOST_WORKERS)
 
 
 def whole_number(

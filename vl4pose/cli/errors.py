@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import signal
 import threading
 from collections.abc import Iterable, Iterator
@@ -18,10 +19,13 @@ __all__ = [
     "did_you_mean",
     "naming_options",
     "needing_extras",
+    "network_reason",
     "printable",
     "reason",
     "stoppable",
 ]
+
+_NAMED_ERROR = re.compile(r"[\w.]*(Error|Exception): ")
 
 
 class RunError(Exception):
@@ -114,3 +118,18 @@ def needing_extras() -> Iterator[None]:
             raise
         extra = package if package in ("torch", "tensorboard") else "cli"
         raise RunError(f"{package} is not installed: pip install 'vl4pose[{extra}]'") from error
+
+
+def network_reason(error: Exception) -> str:
+    """Return the line of an error that says what is wrong: not a trace, nor a tensor's values."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    if lines[0].startswith("The following operation failed in the TorchScript interpreter"):
+        # A trace of the script follows, and then the error with its type in front.
+        for line in lines[1:]:
+            if _NAMED_ERROR.match(line):
+                return line.removeprefix("builtins.")
+        return lines[-1]
+    known = isinstance(error, RuntimeError | TypeError | ValueError)
+    return lines[0] if known else f"{type(error).__name__}: {lines[0]}"

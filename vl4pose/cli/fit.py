@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.text import Text
 
 from vl4pose.cli import options as opt
 from vl4pose.cli.annotated_people import read_annotated_people
-from vl4pose.cli.checks import check_file, parse_device, read_skeleton
-from vl4pose.cli.errors import RunError, UsageError, naming_options, needing_extras, printable
+from vl4pose.cli.checks import (
+    check_file,
+    check_out,
+    check_trust,
+    num_workers,
+    parse_device,
+    read_skeleton,
+)
+from vl4pose.cli.errors import UsageError, naming_options, needing_extras
 from vl4pose.cli.lsp_annotations import FLAGS
-from vl4pose.cli.settings import input_settings, settings_file
+from vl4pose.cli.settings import input_settings, settings_file, settled
 from vl4pose.skeleton import nearest
 
 __all__ = ["fit"]
-
-_MOST_WORKERS = 8
 
 
 def fit(
@@ -125,17 +128,7 @@ def fit(
     if num_threads is not None:
         torch.set_num_threads(num_threads)
     console = Console(stderr=True, quiet=os.environ.get("RANK", "0") != "0")
-
-    def say(text: str) -> None:
-        console.print(Text(printable(text)), soft_wrap=True)
-
-    if settings_path is not None:
-        say(f"Settings are from '{settings_path}', where no option says otherwise.")
-    if transform.fit == "crop" and not people.has_boxes:
-        say(
-            "Warning: the fit 'crop' needs boxes, and there are none: whole images are letterboxed."
-        )
-        transform = replace(transform, fit="letterbox")
+    transform = settled(transform, settings_path, console, has_boxes=people.has_boxes)
     job = FitJob(
         people=people,
         validation=validation,
@@ -154,21 +147,13 @@ def fit(
         cache=cache,
         cache_limit=None if cache_limit is None else round(cache_limit * 1e9),
         tensorboard=tensorboard,
-        workers=workers or min(os.cpu_count() or 1, _MOST_WORKERS),
+        workers=num_workers(workers),
     )
     run_fit(job, torch_device, console)
 
 
 def _check_out(out: Path, pose: Path | None) -> None:
-    if out.suffix != ".safetensors":
-        raise UsageError(f"--out must end in .safetensors, got '{out}'")
-    if out.is_dir():
-        raise UsageError(f"--out must be a file, got the folder '{out}'")
-    folder = out.resolve().parent
-    if not folder.is_dir():
-        raise UsageError(f"--out must be in a folder that exists, got '{out}'")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise RunError(f"cannot write into '{folder}': permission denied")
+    check_out(out, ".safetensors")
     if pose is not None and pose.resolve().with_suffix("") == out.resolve().with_suffix(""):
         raise UsageError(f"--out must have another name than --pose, got '{out}' and '{pose}'")
 
@@ -186,11 +171,7 @@ def _check_pose(pose: Path | None, *, trust: bool, train_pose: bool) -> None:
             "--pose must be a .safetensors of vl4pose.nn.save to be trained on, or left out for a "
             f"new network, got '{pose}'"
         )
-    if not trust:
-        raise UsageError(
-            "--trust must be given: loading a TorchScript or .pt2 file can run code that is in it, "
-            "so use files from people you trust only"
-        )
+    check_trust(trust)
 
 
 def _share_of(val: str) -> float | None:

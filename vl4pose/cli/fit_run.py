@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -20,12 +19,12 @@ from vl4pose import __version__
 from vl4pose._atomic_file import write_atomically
 from vl4pose.cli.annotated_people import AnnotatedPeople, split_by_image
 from vl4pose.cli.decoding import UnreadableImageError, large_images_allowed
-from vl4pose.cli.errors import RunError, Stopped, UsageError, naming_options
+from vl4pose.cli.errors import RunError, Stopped, UsageError, naming_options, network_reason
+from vl4pose.cli.file_identity import file_identity
 from vl4pose.cli.fit_screen import FitScreen, show_report
-from vl4pose.cli.run import _reason
 from vl4pose.image_transform import ImageTransform
 from vl4pose.nn import AuxiliaryNet, StackedHourglass, load, save
-from vl4pose.scorer import _model
+from vl4pose.scorer import load_model
 from vl4pose.skeleton import Skeleton
 from vl4pose.training import FitResult, FitSettings, OtherRunError, fit, processes
 from vl4pose.training.annotated_images import AnnotatedImages, Failure
@@ -169,7 +168,7 @@ def _pose_network(job: FitJob, device: torch.device) -> PoseNetwork:
             return StackedHourglass(job.skeleton.num_joints, **job.new_pose).to(device)
     with naming_options("pose"):
         if job.pose.suffix != ".safetensors":
-            return _model("pose", job.pose, job.trust, device)
+            return load_model("pose", job.pose, job.trust, device)
         network = load(job.pose)
         if not isinstance(network, StackedHourglass):
             raise UsageError(
@@ -185,7 +184,8 @@ def _heatmap_size(pose: PoseNetwork, job: FitJob, device: torch.device) -> tuple
         heatmaps, _ = frozen_output(pose, torch.zeros(1, 3, height, width, device=device))
     except Exception as error:  # networks are the user's code
         raise RunError(
-            f"the pose network fails on a batch of 1 x 3 x {height} x {width}: {_reason(error)}"
+            f"the pose network fails on a batch of 1 x 3 x {height} x {width}: "
+            f"{network_reason(error)}"
         ) from error
     num_joints = heatmaps.shape[2]
     if num_joints != job.skeleton.num_joints:
@@ -258,7 +258,7 @@ def _trained(train: Callable[[], FitResult], run: Path) -> FitResult:
     except UnreadableImageError as error:  # that could be read at the beginning
         raise RunError(str(error)) from error
     except (RuntimeError, ValueError, TypeError) as error:
-        message = _reason(error)
+        message = network_reason(error)
         for name, full in (("train", "training"), ("validation", "validation")):
             if message.startswith(f"{name} must"):
                 message = f"the {full} set{message.removeprefix(name)}"
@@ -291,7 +291,7 @@ class _Files:
             "skeleton": job.skeleton.to_json(),
             "input": job.transform.to_json(),
             "settings": asdict(job.settings),
-            "pose": None if job.pose is None else _identity(job.pose),
+            "pose": None if job.pose is None else file_identity(job.pose),
             "constant_params": result.params.tolist(),
         }
         save(result.aux.cpu(), job.out, about)
@@ -348,8 +348,3 @@ class _Files:
         settings = {**self.job.transform.to_json(), "temperature": temperature}
         write_atomically(path, (json.dumps(settings, indent=2) + "\n").encode())
         return f"{path}  input and temperature, which vl4pose score reads"
-
-
-def _identity(path: Path) -> dict[str, str]:
-    with path.open("rb") as file:
-        return {"file": path.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}

@@ -17,7 +17,7 @@ def keep_freed_memory() -> None:
 
     It returns blocks above 32 MB to the system at once, such as the feature maps of some eight
     images, and each page that comes back has to be mapped and cleared anew: on a CPU that took a
-    network longer than its arithmetic (measured: 65 ms an image in batches of 32, 22 ms without). A
+    network longer than its arithmetic (measured: 67 ms an image in batches of 32, 24 ms without). A
     process of its own may set this; a library may not.
     """
     if not sys.platform.startswith("linux"):

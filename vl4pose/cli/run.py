@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +15,7 @@ from rich.console import Console
 
 from vl4pose.cli.batches import Batch, decoded_batches
 from vl4pose.cli.decoding import large_images_allowed
-from vl4pose.cli.errors import RunError
+from vl4pose.cli.errors import RunError, network_reason
 from vl4pose.cli.score_table import ScoreWriter, score_rows
 from vl4pose.cli.sources import Source
 from vl4pose.cli.summary import Tally, Timing, progress
@@ -25,8 +24,6 @@ from vl4pose.results import Analysis
 from vl4pose.scorer import Scorer
 
 __all__ = ["score_source"]
-
-_NAMED_ERROR = re.compile(r"[\w.]*(Error|Exception): ")
 
 
 def score_source(
@@ -103,7 +100,9 @@ class _Run:
                     torch.cuda.synchronize(heatmaps.device)  # its time would be the scoring's
         except Exception as error:  # networks are the user's code, and TorchScript has its own kind
             shape = " x ".join(map(str, pixels.shape))
-            raise RunError(f"the networks fail on a batch of {shape}: {_reason(error)}") from error
+            raise RunError(
+                f"the networks fail on a batch of {shape}: {network_reason(error)}"
+            ) from error
         try:
             with self.timing.of("score_s"):
                 analysis = _on_host(self.scorer.analyze(heatmaps, params))
@@ -121,18 +120,3 @@ def _on_host(analysis: Analysis[torch.Tensor]) -> Analysis[npt.NDArray[Any]]:
 
     host: Analysis[npt.NDArray[Any]] = arrays(analysis)
     return host
-
-
-def _reason(error: Exception) -> str:
-    """Return the line of an error that says what is wrong: not a trace, nor a tensor's values."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if not lines:
-        return type(error).__name__
-    if lines[0].startswith("The following operation failed in the TorchScript interpreter"):
-        # A trace of the script follows, and then the error with its type in front.
-        for line in lines[1:]:
-            if _NAMED_ERROR.match(line):
-                return line.removeprefix("builtins.")
-        return lines[-1]
-    known = isinstance(error, RuntimeError | TypeError | ValueError)
-    return lines[0] if known else f"{type(error).__name__}: {lines[0]}"

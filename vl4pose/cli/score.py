@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.text import Text
 
 from vl4pose import __version__
 from vl4pose._options import check_options
@@ -18,17 +13,18 @@ from vl4pose.cli.checks import (
     check_file,
     check_out,
     check_subpixel,
+    check_trust,
+    num_workers,
     parse_border,
     parse_device,
     read_skeleton,
 )
-from vl4pose.cli.errors import RunError, UsageError, naming_options, needing_extras, printable
-from vl4pose.cli.settings import input_settings, settings_file
+from vl4pose.cli.errors import RunError, UsageError, naming_options, needing_extras
+from vl4pose.cli.file_identity import file_identity
+from vl4pose.cli.settings import input_settings, settings_file, settled
 from vl4pose.cli.sources import find_people
 
 __all__ = ["score"]
-
-_MOST_WORKERS = 8
 
 
 def score(
@@ -62,18 +58,14 @@ def score(
     workers: opt.Workers = None,
 ) -> None:
     """Check the command line, load the models, score what was found and print a summary."""
-    check_out(out)
+    check_out(out, ".parquet")
     for option, file in (("--pose", pose), ("--aux", aux), ("--params", params)):
         if file is not None:
             check_file(option, file)
     if (aux is None) == (params is None):
         got = "neither" if aux is None else "both"
         raise UsageError(f"either --aux or --params must be given, got {got}")
-    if not trust:
-        raise UsageError(
-            "--trust must be given: loading a TorchScript or .pt2 file can run code that is in it, "
-            "so use files from people you trust only"
-        )
+    check_trust(trust)
     check_subpixel(subpixel)
     settings = settings_file(pose, aux, params)
     transform, softmax_temperature = input_settings(
@@ -105,17 +97,7 @@ def score(
     joints = read_skeleton(skeleton)
     source = find_people(images, images_dir)
     console = Console(stderr=True)
-
-    def say(text: str) -> None:
-        console.print(Text(printable(text)), soft_wrap=True)
-
-    if settings is not None:
-        say(f"Settings are from '{settings}', where no option says otherwise.")
-    if transform.fit == "crop" and not source.has_boxes:
-        say(
-            "Warning: the fit 'crop' needs boxes, and there are none: whole images are letterboxed."
-        )
-        transform = replace(transform, fit="letterbox")
+    transform = settled(transform, settings, console, has_boxes=source.has_boxes)
     with needing_extras():
         import torch
 
@@ -154,7 +136,7 @@ def score(
             },
         },
         "skeleton": joints.to_json(),
-        "models": {name: _identity(file) for name, file in files.items() if file is not None},
+        "models": {name: file_identity(file) for name, file in files.items() if file is not None},
         "link_params": None if link_params is None else link_params.tolist(),
         "source": {
             "kind": source.kind,
@@ -170,14 +152,9 @@ def score(
         out,
         metadata,
         batch_size=batch_size,
-        workers=workers or min(os.cpu_count() or 1, _MOST_WORKERS),
+        workers=num_workers(workers),
         console=console,
     )
     show_summary(tally, timing, source.left_out, str(out), Console())
     if tally.failed == tally.found:
         raise RunError("no image could be scored: the table holds their errors")
-
-
-def _identity(path: Path) -> dict[str, str]:
-    with path.open("rb") as file:
-        return {"file": path.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}

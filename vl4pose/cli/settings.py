@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.text import Text
+
 from vl4pose._options import checked_temperature
-from vl4pose.cli.errors import UsageError, naming_options, reason
+from vl4pose.cli.errors import UsageError, naming_options, printable, reason
 from vl4pose.image_transform import ImageTransform
 from vl4pose.link_params import without_repeats
 from vl4pose.skeleton import nearest
 
-__all__ = ["InputSettings", "input_settings", "settings_file"]
+__all__ = ["InputSettings", "input_settings", "settings_file", "settled"]
 
 _TEXT_KEYS = ("fit", "heatmap_align")
 _KEYS = (*ImageTransform.parameter_names(), "temperature")
@@ -27,12 +31,28 @@ def settings_file(pose: Path, aux: Path | None = None, params: Path | None = Non
     That is aux.json for aux.pt, which ``vl4pose fit`` wrote for both networks, before pose.json for
     pose.pt. A file of link params by such a name is not mistaken for it.
     """
-    for network in (aux, pose):
-        path = None if network is None else network.with_suffix(".json")
-        is_params = path and params and params.resolve() == path.resolve()
-        if path is not None and path.is_file() and not is_params:
+    for network in filter(None, (aux, pose)):
+        path = network.with_suffix(".json")
+        is_params = params is not None and params.resolve() == path.resolve()
+        if path.is_file() and not is_params:
             return path
     return None
+
+
+def settled(
+    transform: ImageTransform, file: Path | None, console: Console, *, has_boxes: bool
+) -> ImageTransform:
+    """Say where settings are from; letterbox where there are no boxes to crop to, and say so."""
+
+    def say(text: str) -> None:
+        console.print(Text(printable(text)), soft_wrap=True)
+
+    if file is not None:
+        say(f"Settings are from '{file}', where no option says otherwise.")
+    if transform.fit != "crop" or has_boxes:
+        return transform
+    say("Warning: the fit 'crop' needs boxes, and there are none: whole images are letterboxed.")
+    return replace(transform, fit="letterbox")
 
 
 def input_settings(options: Mapping[str, str | None], file: Path | None) -> InputSettings:

@@ -94,10 +94,7 @@ class PictureDataset:
 
 
 def _mirrored(keypoints: Tensor, skeleton: Skeleton) -> Tensor:
-    order = list(range(skeleton.num_joints))
-    for left, right in skeleton.pairs:
-        order[left], order[right] = right, left
-    x, y = keypoints[:, order].unbind(-1)
+    x, y = keypoints[:, list(skeleton.flip_index)].unbind(-1)
     return torch.stack([HEATMAP_SIZE[0] - 1 - x, y], dim=-1)
 
 

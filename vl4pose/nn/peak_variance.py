@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from vl4pose._arrays import is_tensor
+from vl4pose._arrays import as_numpy
 from vl4pose.scoring import analyze
 from vl4pose.skeleton import Skeleton, resolve_skeleton
 
@@ -78,9 +77,11 @@ def fit_peak_variance(
 
     Raises
     ------
+    TypeError
+        ``visible must be bool``.
     ValueError
-        ``heatmaps must be (N, J, H, W)``, ``keypoints must be ...``, ``visible must be ...``. And
-        as `vl4pose.analyze`.
+        ``heatmaps must be (N, J, H, W)``, ``keypoints must be ...``, ``keypoints must be finite
+        where visible``, ``visible must be ...``. And as `vl4pose.analyze`.
     NoPeakError
         ``keypoints must lie near a peak``: if none does. It is a ValueError.
 
@@ -93,15 +94,19 @@ def fit_peak_variance(
     with the weight of the bones as a second parameter. The optimum is flat, and is looked for in
     steps of a factor of sqrt(2).
     """
-    maps, bones, truth = (_numpy(array) for array in (heatmaps, params, keypoints))
+    maps, bones, truth = (as_numpy(array) for array in (heatmaps, params, keypoints))
     if maps.ndim != 4:
         raise ValueError(f"heatmaps must be (N, J, H, W), got {maps.shape}")
     skeleton = resolve_skeleton(skeleton, maps.shape[1])
     if truth.shape != (*maps.shape[:2], 2):
         raise ValueError(f"keypoints must be {(*maps.shape[:2], 2)}, got {truth.shape}")
-    annotated = np.ones(truth.shape[:2], np.bool_) if visible is None else _numpy(visible)
+    annotated = np.ones(truth.shape[:2], np.bool_) if visible is None else as_numpy(visible)
+    if annotated.dtype != np.bool_:
+        raise TypeError(f"visible must be bool, got {annotated.dtype}")
     if annotated.shape != truth.shape[:2]:
         raise ValueError(f"visible must be {truth.shape[:2]}, got {annotated.shape}")
+    if not np.isfinite(truth[annotated]).all():
+        raise ValueError("keypoints must be finite where visible, got inf or NaN there")
     options: dict[str, Any] = {
         "skeleton": skeleton,
         "num_peaks": num_peaks,
@@ -152,11 +157,3 @@ def _neighbours(point: tuple[float, float], step: float) -> list[tuple[float, fl
 
 def _clipped(exponent: float, axis: int) -> float:
     return min(max(exponent, _LOWEST[axis]), _HIGHEST[axis])
-
-
-def _numpy(array: Any) -> npt.NDArray[Any]:
-    if not is_tensor(array):
-        return np.asarray(array)
-    array = array.detach().cpu()
-    # NumPy has no bfloat16.
-    return np.asarray(array.float() if array.is_floating_point() else array)

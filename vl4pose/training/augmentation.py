@@ -71,7 +71,7 @@ class Augmentation:
         matrices = sequence.transform_matrix
         assert matrices is not None
         mirrored = (torch.linalg.det(matrices[:, :2, :2]) < 0).to(visible.device)
-        order = self._mirrored_order().to(visible.device)
+        order = torch.tensor(self.skeleton.flip_index, device=visible.device)
         keypoints = torch.where(mirrored[:, None, None], keypoints[:, order], keypoints)
         visible = torch.where(mirrored[:, None], visible[:, order], visible)
         return images + black, keypoints, visible
@@ -91,9 +91,3 @@ class Augmentation:
             self.transform.heatmap_to_image([[0.0, 0.0], [1.0, 1.0]], heatmap_size, whole)
         )
         return one - origin, origin
-
-    def _mirrored_order(self) -> Tensor:
-        order = list(range(self.skeleton.num_joints))
-        for left, right in self.skeleton.pairs:
-            order[left], order[right] = right, left
-        return torch.tensor(order)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vl4pose.scorer import _in_eval_mode, _split_output
+from vl4pose.scorer import in_eval_mode, split_output
 
 __all__ = ["Networks", "frozen_output", "pose_output"]
 
@@ -55,7 +55,7 @@ class Networks(nn.Module):
 
 def frozen_output(pose: Callable[[Tensor], Any], images: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
     """Return what `pose_output` does, without gradients and in eval mode."""
-    with torch.no_grad(), _in_eval_mode(pose):
+    with torch.no_grad(), in_eval_mode(pose):
         return pose_output(pose, images)
 
 
@@ -67,7 +67,7 @@ def pose_output(pose: Callable[[Tensor], Any], images: Tensor) -> tuple[Tensor, 
     TypeError, ValueError
         ``pose must return ...``.
     """
-    heatmaps, features = _split_output(pose(images))
+    heatmaps, features = split_output(pose(images))
     if not isinstance(heatmaps, Tensor) or heatmaps.ndim not in (4, 5):
         got = tuple(heatmaps.shape) if isinstance(heatmaps, Tensor) else type(heatmaps).__name__
         raise ValueError(
