@@ -4,6 +4,7 @@
 #include "image_output.h"
 #include "link_gradient.h"
 #include "link_total.h"
+#include "pose_rows.h"
 
 namespace vl4pose {
 inline namespace VL4POSE_CPU_CAPABILITY {

@@ -1,13 +1,13 @@
-// The arithmetic that every operation shares; the only copy of it. Everything after the peaks is
-// computed in double and rounded to the result's dtype at the end. D is double, or a vector of it.
+// The arithmetic that every operation shares, on CPUs and GPUs; the only copy of it. Everything
+// after the peaks is computed in double and rounded to the result's dtype at the end. D is double,
+// or a vector of it (simd.h).
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <limits>
 
-#include "simd.h"
+#include "host_device.h"
 #include "status.h"
 #include "vector_math.h"
 
@@ -27,10 +27,14 @@ struct Link {
   double precision;
 };
 
+// Of numbers that are neither NaN nor infinite.
+VL4POSE_HOST_DEVICE inline bool is_finite(double x) { return x - x == 0.0; }
+
 // Params clamped to the range in which the arithmetic is exact; adds what was found to `status`.
-// The precision is left to set_precisions().
-inline Link make_link(double distance, double log_variance, std::uint8_t& status) {
-  if (!std::isfinite(distance) || !std::isfinite(log_variance)) {
+// The precision is left to the caller.
+VL4POSE_HOST_DEVICE inline Link make_link(double distance, double log_variance,
+                                          std::uint8_t& status) {
+  if (!is_finite(distance) || !is_finite(log_variance)) {
     status |= status::kNonfiniteParams;
     return {kNaN, kNaN, kNaN};
   }
@@ -40,77 +44,12 @@ inline Link make_link(double distance, double log_variance, std::uint8_t& status
   return {d, s, 0.0};
 }
 
-inline void set_precisions(Link* links, std::int64_t n) {
-  for (std::int64_t first = 0; first < n; first += kLanes<double>) {
-    const std::int64_t last = std::min<std::int64_t>(first + kLanes<double>, n);
-    Vector<double> exponent{};
-    for (std::int64_t l = first; l < last; ++l) exponent[l - first] = -links[l].log_variance;
-    const Vector<double> precision = exponential(exponent);
-    for (std::int64_t l = first; l < last; ++l) links[l].precision = precision[l - first];
-  }
-}
-
 // Log-density of a link whose ends lie (dx, dy) apart, Eq. 5:
 // -1/2 (log 2 pi + s + (r - d)^2 exp(-s)).
 template <class D>
-D link_log_likelihood(D dx, D dy, const Link& link) {
+VL4POSE_HOST_DEVICE D link_log_likelihood(D dx, D dy, const Link& link) {
   const D difference = square_root(dx * dx + dy * dy) - link.distance;
   return -0.5 * ((kLog2Pi + link.log_variance) + difference * difference * link.precision);
-}
-
-// Softmax of each row of values, and unless log_weight is null its logarithm:
-// (v_k - max v) / T - log sum exp((v - max v) / T). Row r has count[r] >= 1 values, none of them
-// NaN or +inf, from r * stride on, where stride is of whole vectors, and then -inf. When all values
-// of a row are -inf, the first has weight 1.
-inline void softmax(const double* values, const std::int32_t* count, std::int64_t rows,
-                    std::int64_t stride, double temperature, double* weight, double* log_weight) {
-  constexpr double kLowest = std::numeric_limits<double>::lowest();
-  for (std::int64_t group = 0; group < rows; group += kLanes<double>) {
-    const std::int64_t in_group = std::min<std::int64_t>(rows - group, kLanes<double>);
-    Vector<double> sums = broadcast(1.0);  // a logarithm takes as long for one as for all
-    for (std::int64_t i = 0; i < in_group; ++i) {
-      const std::int64_t begin = (group + i) * stride, end = begin + count[group + i];
-      if (count[group + i] == 1) {
-        store(weight + begin, Vector<double>{1.0});
-        if (log_weight) store(log_weight + begin, broadcast(-kInfinity));
-        if (log_weight) log_weight[begin] = 0.0;
-        continue;
-      }
-      Vector<double> highest = broadcast(kLowest);
-      for (std::int64_t k = begin; k < end; k += kLanes<double>) {
-        highest = maximum<double>(highest, load(values + k));
-      }
-      const double largest = largest_lane<double>(highest);
-      for (std::int64_t k = begin; k < end; k += kLanes<double>) {
-        const Vector<double> scaled = (load(values + k) - largest) / temperature;
-        store(weight + k, exponential(scaled));
-        if (log_weight) store(log_weight + k, scaled);
-      }
-      if (largest == kLowest && values[begin] == -kInfinity) {
-        weight[begin] = 1.0;
-        if (log_weight) log_weight[begin] = 0.0;
-      }
-      double sum = 0.0;
-      for (std::int64_t k = begin; k < end; ++k) sum += weight[k];
-      for (std::int64_t k = begin; k < end; k += kLanes<double>) {
-        store(weight + k, load(weight + k) / sum);
-      }
-      sums[i] = sum;
-    }
-    if (!log_weight) continue;
-    const Vector<double> log_sums = logarithm(sums);
-    for (std::int64_t i = 0; i < in_group; ++i) {
-      const std::int64_t begin = (group + i) * stride, end = begin + count[group + i];
-      for (std::int64_t k = begin; k < end; k += kLanes<double>) {
-        store(log_weight + k, load(log_weight + k) - log_sums[i]);
-      }
-    }
-  }
-}
-
-// Index of the largest of n values; the lowest such index when several are equal.
-inline std::int32_t first_largest(const double* values, std::int64_t n) {
-  return static_cast<std::int32_t>(std::max_element(values, values + n) - values);
 }
 
 }  // namespace VL4POSE_CPU_CAPABILITY

@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "buffer.h"
-#include "pose_math.h"
+#include "pose_rows.h"
 #include "simd.h"
 
 namespace vl4pose {

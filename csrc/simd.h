@@ -17,6 +17,7 @@
 #endif
 
 #include "array.h"
+#include "vector_math.h"
 
 namespace vl4pose {
 inline namespace VL4POSE_CPU_CAPABILITY {
@@ -39,6 +40,11 @@ struct VectorOf {
 };
 template <class T>
 using Vector = typename VectorOf<T>::type;
+
+template <>
+struct BitsOf<Vector<double>> {
+  using type = Vector<std::uint64_t>;
+};
 
 // What comparing vectors gives.
 template <class T>
@@ -93,6 +99,7 @@ Vector<T> minimum(Vector<T> a, Vector<T> b) {
   return a < b ? a : b;
 }
 
+template <>
 inline Vector<double> square_root(Vector<double> x) {
 #if defined(__AVX512BW__)
   return _mm512_maskz_sqrt_pd(0xff, x);  // unmasked, GCC 12 warns of its own header
@@ -107,8 +114,6 @@ inline Vector<double> square_root(Vector<double> x) {
   return x;
 #endif
 }
-
-inline double square_root(double x) { return __builtin_sqrt(x); }
 
 // Bit i says whether it holds of lane i.
 enum class Comparison : std::uint8_t { equal, less, greater, greater_equal };

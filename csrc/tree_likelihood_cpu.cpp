@@ -66,7 +66,7 @@ double TreeLikelihood::collect(LinkTerms& terms, bool keeps_conditionals) {
     }
     const Vector<double> inverse = 1.0 / sum;
     for (std::int64_t b = 0; b < n && keeps_conditionals; ++b) term[b] *= inverse;
-    return largest + logarithm(sum);
+    return largest + logarithm_of_normal(sum);
   };
   const double* up = recursion_.run(terms, peaks.log_weight.data(), fold);
   const std::int64_t n = peaks.count[tree.root], root = tree.root * peaks.stride;

@@ -3,6 +3,7 @@
 #include "buffer.h"
 #include "image_output.h"
 #include "kernels.h"
+#include "pose_rows.h"
 #include "softmax_gradient.h"
 
 namespace vl4pose {
