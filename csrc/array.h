@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "host_device.h"
+
 namespace vl4pose {
 
 enum class DType : std::uint8_t { float16, bfloat16, float32, float64, int32, uint8 };
@@ -51,7 +53,12 @@ struct BFloat16 {
 // The number as the arithmetic takes it. A float16 is widened without the F16C instructions,
 // exactly; subnormals go through an integer conversion because a process may have asked its CPU to
 // flush subnormal operands to zero.
-inline float widen(Float16 half) {
+VL4POSE_HOST_DEVICE inline float widen(Float16 half) {
+#if defined(__CUDA_ARCH__)
+  float value;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(half.bits));
+  return value;
+#else
   const std::uint32_t magnitude = half.bits & 0x7fffu;
   const float subnormal = static_cast<float>(static_cast<std::int32_t>(magnitude)) * 0x1p-24f;
   const std::uint32_t normal = (magnitude << 13) + ((127u - 15u) << 23);
@@ -60,25 +67,26 @@ inline float widen(Float16 half) {
       magnitude < 0x0400u ? std::bit_cast<std::uint32_t>(subnormal) : normal;
   const std::uint32_t bits = magnitude < 0x7c00u ? finite : special;
   return std::bit_cast<float>(bits | (static_cast<std::uint32_t>(half.bits & 0x8000u) << 16));
+#endif
 }
-inline float widen(BFloat16 half) {
+VL4POSE_HOST_DEVICE inline float widen(BFloat16 half) {
   return std::bit_cast<float>(static_cast<std::uint32_t>(half.bits) << 16);
 }
-inline float widen(float value) { return value; }
-inline double widen(double value) { return value; }
+VL4POSE_HOST_DEVICE inline float widen(float value) { return value; }
+VL4POSE_HOST_DEVICE inline double widen(double value) { return value; }
 
 template <class Stored>
 using Wide = decltype(widen(Stored{}));
 
 template <class T>
-T read(const std::byte* address) {
+VL4POSE_HOST_DEVICE T read(const std::byte* address) {
   T value;
   std::memcpy(&value, address, sizeof value);  // arrays may be unaligned
   return value;
 }
 
 // The floating-point number at `address`, widened to double.
-inline double read_floating(const std::byte* address, DType dtype) {
+VL4POSE_HOST_DEVICE inline double read_floating(const std::byte* address, DType dtype) {
   switch (dtype) {
     case DType::float16:
       return widen(read<Float16>(address));
@@ -99,7 +107,7 @@ struct View {
   std::array<std::int64_t, N> strides{};  // in bytes; may be zero or negative
 
   template <class... Index>
-  const std::byte* at(Index... index) const {
+  VL4POSE_HOST_DEVICE const std::byte* at(Index... index) const {
     static_assert(sizeof...(Index) == N);
     const std::array<std::int64_t, N> i{index...};
     const std::byte* address = data;
@@ -107,7 +115,7 @@ struct View {
     return address;
   }
   template <class... Index>
-  double operator()(Index... index) const {
+  VL4POSE_HOST_DEVICE double operator()(Index... index) const {
     return read_floating(at(index...), dtype);
   }
   // What index i of the first axis holds.

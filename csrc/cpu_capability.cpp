@@ -22,6 +22,12 @@ extern const Kernels<float> float_kernels;
 extern const Kernels<double> double_kernels;
 }  // namespace avx512
 #endif
+#if defined(VL4POSE_EMULATE_CUDA)
+namespace cuda_emulated {
+extern const Kernels<float> float_kernels;
+extern const Kernels<double> double_kernels;
+}  // namespace cuda_emulated
+#endif
 
 namespace {
 
@@ -42,6 +48,10 @@ bool has_avx2() {
 #endif
 
 constexpr Capability kCapabilities[] = {
+#if defined(VL4POSE_EMULATE_CUDA)  // first, so that it is not the default
+    {"cuda_emulated", [] { return true; }, cuda_emulated::float_kernels,
+     cuda_emulated::double_kernels},
+#endif
     {"baseline", [] { return true; }, baseline::float_kernels, baseline::double_kernels},
 #if defined(__x86_64__)
     {"avx2", has_avx2, avx2::float_kernels, avx2::double_kernels},

@@ -3,15 +3,12 @@
 
 #include <cstdint>
 
+#include "decode_math.h"
 #include "map.h"
 #include "options.h"
 
 namespace vl4pose {
 inline namespace VL4POSE_CPU_CAPABILITY {
-
-struct Offset {
-  double x = 0.0, y = 0.0;  // pixels
-};
 
 // How far the keypoint at pixel (x, y) of a map lies from that pixel's centre.
 template <class Stored>

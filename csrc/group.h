@@ -74,8 +74,8 @@ class Block {
   VL4POSE_DEVICE Warp warp() const { return {}; }
 
   // Which of the blocks this is.
-  VL4POSE_DEVICE std::int64_t index() const { return blockIdx.x; }
-  VL4POSE_DEVICE std::int64_t num_blocks() const { return gridDim.x; }
+  VL4POSE_DEVICE int index() const { return static_cast<int>(blockIdx.x); }
+  VL4POSE_DEVICE int num_blocks() const { return static_cast<int>(gridDim.x); }
 
   // Collective.
   VL4POSE_DEVICE void sync() const { __syncthreads(); }

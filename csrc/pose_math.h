@@ -3,7 +3,6 @@
 // or a vector of it (simd.h).
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <limits>
 
@@ -38,8 +37,11 @@ VL4POSE_HOST_DEVICE inline Link make_link(double distance, double log_variance,
     status |= status::kNonfiniteParams;
     return {kNaN, kNaN, kNaN};
   }
-  const double d = std::clamp(distance, -kMaxAbsDistance, kMaxAbsDistance);
-  const double s = std::clamp(log_variance, -kMaxAbsLogVariance, kMaxAbsLogVariance);
+  const auto clamped = [](double x, double most) {
+    return x < -most ? -most : x > most ? most : x;
+  };
+  const double d = clamped(distance, kMaxAbsDistance),
+               s = clamped(log_variance, kMaxAbsLogVariance);
   if (d != distance || s != log_variance) status |= status::kClampedParams;
   return {d, s, 0.0};
 }

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "array.h"
+#include "host_device.h"
 #include "options.h"
 #include "skeleton.h"
 
@@ -44,19 +45,21 @@ struct ScoreOutputs {
 
   // Always inlined, for no function must be shared between files that are compiled for different
   // CPUs.
-  [[gnu::always_inline]] bool wants_refined() const {
+  [[gnu::always_inline]] VL4POSE_HOST_DEVICE bool wants_refined() const {
     return refined_keypoints || peak_index || changed || log_prob;
   }
-  [[gnu::always_inline]] bool wants_pose() const {
+  [[gnu::always_inline]] VL4POSE_HOST_DEVICE bool wants_pose() const {
     return score || per_link || posterior || wants_refined();
   }
-  [[gnu::always_inline]] bool wants_weights() const {
+  [[gnu::always_inline]] VL4POSE_HOST_DEVICE bool wants_weights() const {
     return entropy || entropy_sum || wants_pose();
   }
-  [[gnu::always_inline]] bool wants_peaks() const {
+  [[gnu::always_inline]] VL4POSE_HOST_DEVICE bool wants_peaks() const {
     return xy || values || count || status || wants_weights();
   }
-  [[gnu::always_inline]] bool wants_maximum() const { return keypoints || confidence; }
+  [[gnu::always_inline]] VL4POSE_HOST_DEVICE bool wants_maximum() const {
+    return keypoints || confidence;
+  }
 };
 
 template <class T>

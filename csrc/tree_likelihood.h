@@ -34,7 +34,7 @@ class TreeLikelihood {
   double released_sum(LinkTerms& terms);
 
  private:
-  double collect(LinkTerms& terms, bool keeps_conditionals);
+  double collect(LinkTerms& terms, bool for_posterior);
   void pass_down(LinkTerms& terms, std::int64_t j, double* belief);
   Vector<double>* conditional(const LinkTerms& terms, std::int64_t l, std::int64_t a);
 
@@ -44,6 +44,8 @@ class TreeLikelihood {
   Buffer<double> row_;                   // (stride)
   Buffer<Vector<double>> column_;        // (K)
   Buffer<Vector<double>> conditionals_;  // p(b | a), as LinkTerms keeps its columns
+  Buffer<double> largest_, inverse_;     // (J, stride): where those are not kept, the largest term
+                                         // of each child's and the inverse of what they sum to
 };
 
 }  // namespace VL4POSE_CPU_CAPABILITY

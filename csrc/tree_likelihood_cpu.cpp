@@ -45,9 +45,10 @@ double TreeLikelihood::expected(LinkTerms& terms, double* per_link) {
 
 double TreeLikelihood::marginal(LinkTerms& terms) { return collect(terms, false); }
 
-// The marginal. On the way, if that is wanted and there is room, keeps the conditional
-// probabilities of each child's peaks given its parent's.
-double TreeLikelihood::collect(LinkTerms& terms, bool keeps_conditionals) {
+// The marginal. On the way, for the posterior, keeps the conditional probabilities of each child's
+// peaks given its parent's or, where there is no room, what they follow from.
+double TreeLikelihood::collect(LinkTerms& terms, bool for_posterior) {
+  const bool keeps_conditionals = for_posterior && terms.are_kept();
   const PosePeaks& peaks = terms.peaks();
   const Tree& tree = recursion_.tree;
   const auto fold = [&](std::int64_t j, std::int64_t a, const Vector<double>* column,
@@ -66,6 +67,10 @@ double TreeLikelihood::collect(LinkTerms& terms, bool keeps_conditionals) {
     }
     const Vector<double> inverse = 1.0 / sum;
     for (std::int64_t b = 0; b < n && keeps_conditionals; ++b) term[b] *= inverse;
+    if (for_posterior && !keeps_conditionals) {
+      store(largest_.data() + j * peaks.stride + a, largest);
+      store(inverse_.data() + j * peaks.stride + a, inverse);
+    }
     return largest + logarithm_of_normal(sum);
   };
   const double* up = recursion_.run(terms, peaks.log_weight.data(), fold);
@@ -82,7 +87,11 @@ double TreeLikelihood::posterior(LinkTerms& terms, double* posterior) {
   if (terms.are_kept() && conditionals_.size() == 0) {
     conditionals_ = Buffer<Vector<double>>::uninitialized(tree.num_links() * terms.vectors() * K_);
   }
-  const double marginal = collect(terms, terms.are_kept());
+  if (!terms.are_kept() && largest_.size() == 0) {
+    largest_ = Buffer<double>(belief_.size());
+    inverse_ = Buffer<double>(belief_.size());
+  }
+  const double marginal = collect(terms, true);
   // From the root to the leaves, p_j(b) = sum_a p_parent(a) p(b | a).
   for (auto joint = tree.leaves_first.rbegin(); joint != tree.leaves_first.rend(); ++joint) {
     const std::int64_t j = *joint, n = peaks.count[j];
@@ -107,9 +116,11 @@ void TreeLikelihood::pass_down(LinkTerms& terms, std::int64_t j, double* belief)
     const Vector<double>* conditional = this->conditional(terms, tree.link[j], a);
     if (!terms.are_kept()) {
       const Vector<double>* column = terms.column(tree.link[j], a);
-      const Vector<double> message = load(recursion_.message(j) + a);
+      // As they would have been kept, bit for bit.
+      const Vector<double> largest = load(largest_.data() + j * peaks.stride + a);
+      const Vector<double> inverse = load(inverse_.data() + j * peaks.stride + a);
       for (std::int64_t b = 0; b < n; ++b) {
-        column_[b] = exponential(column[b] + recursion_.up(j)[b] - message);
+        column_[b] = exponential(column[b] + recursion_.up(j)[b] - largest) * inverse;
       }
     }
     const std::int64_t lanes = std::min<std::int64_t>(num_parents - a, kLanes<double>);

@@ -25,13 +25,13 @@ struct BitsOf<double> {
 
 // A number of D that is `value`, in every lane.
 template <class D>
-VL4POSE_HOST_DEVICE D all_lanes(double value) {
+VL4POSE_HOST_DEVICE constexpr D all_lanes(double value) {
   return value - D{};  // and not plus, for the sign of a zero
 }
 
 // For x up to 700, and -inf.
 template <class D>
-VL4POSE_HOST_DEVICE D exponential(D x) {
+VL4POSE_HOST_DEVICE constexpr D exponential(D x) {
   constexpr double kInverseLn2 = 1.44269504088896338700;
   // Added to a number, it leaves the nearest integer in the last bits.
   constexpr double kRound = 0x1.8p52;

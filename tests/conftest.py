@@ -38,6 +38,8 @@ settings.load_profile("ci")
 CPU_CAPABILITIES = ["baseline"]
 if platform.machine().lower() in ("x86_64", "amd64"):
     CPU_CAPABILITIES += ["avx2", "avx512"]
+if "cuda_emulated" in vl4pose.cpu_capabilities():  # of builds for tests
+    CPU_CAPABILITIES.append("cuda_emulated")
 
 
 @pytest.fixture(scope="module", params=CPU_CAPABILITIES)

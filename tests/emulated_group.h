@@ -7,6 +7,7 @@
 // collective in it, which are the same place.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -36,31 +37,20 @@ enum class Collective : std::uint8_t {
   warp_sync,
   where,
   of_lane,
-  largest_float,
-  largest_double,
-  largest_of_nan,  // never comes to an end
+  largest,
+  largest_of_nan,  // which nobody may ask for
 };
 
 // What a thread brings to a collective.
 struct Step {
   Collective collective;
-  int lane;             // for of_lane
-  std::uint64_t value;  // its bytes come first
+  std::uint64_t value;  // its bytes
+  int lane;             // of which the value is asked for
   Place place;
 };
 
-// Returns once all threads of the group are there, with the bytes of the collective's value.
+// Returns the bytes of the collective's value once all threads of the group are there.
 std::uint64_t take(Emulator& emulator, int thread, const Step& step);
-
-template <class T>
-T take(Emulator& emulator, int thread, Collective collective, T value, int lane, Place place) {
-  static_assert(std::is_arithmetic_v<T> && sizeof(T) <= sizeof(std::uint64_t));
-  Step step{collective, lane, 0, place};
-  std::memcpy(&step.value, &value, sizeof value);
-  const std::uint64_t bytes = take(emulator, thread, step);
-  std::memcpy(&value, &bytes, sizeof value);
-  return value;
-}
 
 }  // namespace detail
 
@@ -70,24 +60,28 @@ class EmulatedWarp {
 
   int lane() const { return thread_ % kSize; }
 
-  void sync(Place place = Place::current()) const { take(Collective::warp_sync, 0, place); }
+  void sync(Place place = Place::current()) const { take({Collective::warp_sync, 0, 0, place}); }
 
   std::uint32_t where(bool holds, Place place = Place::current()) const {
-    return static_cast<std::uint32_t>(take(Collective::where, std::uint64_t{holds}, place));
+    return static_cast<std::uint32_t>(take({Collective::where, holds, 0, place}));
   }
 
   template <class T>
   T of_lane(T value, int lane, Place place = Place::current()) const {
-    return detail::take(*emulator_, thread_, Collective::of_lane, value, lane, place);
+    static_assert(std::is_arithmetic_v<T> && sizeof value <= sizeof(Step::value));
+    std::uint64_t bytes = 0;
+    std::memcpy(&bytes, &value, sizeof value);
+    bytes = take({Collective::of_lane, bytes, lane, place});
+    std::memcpy(&value, &bytes, sizeof value);
+    return value;
   }
 
   float largest(float value, Place place = Place::current()) const {
-    return take(value == value ? Collective::largest_float : Collective::largest_of_nan, value,
-                place);
+    return static_cast<float>(largest(double{value}, place));
   }
   double largest(double value, Place place = Place::current()) const {
-    return take(value == value ? Collective::largest_double : Collective::largest_of_nan, value,
-                place);
+    const Collective kind = value == value ? Collective::largest : Collective::largest_of_nan;
+    return std::bit_cast<double>(take({kind, std::bit_cast<std::uint64_t>(value), 0, place}));
   }
 
   void prefetch(const void*) const {}
@@ -95,13 +89,11 @@ class EmulatedWarp {
  private:
   friend class EmulatedBlock;
   using Collective = detail::Collective;
+  using Step = detail::Step;
 
   EmulatedWarp(Emulator& emulator, int thread) : emulator_(&emulator), thread_(thread) {}
 
-  template <class T>
-  T take(Collective collective, T value, Place place) const {
-    return detail::take(*emulator_, thread_, collective, value, 0, place);
-  }
+  std::uint64_t take(const Step& step) const { return detail::take(*emulator_, thread_, step); }
 
   Emulator* emulator_;
   int thread_;  // of the block
@@ -115,11 +107,11 @@ class EmulatedBlock {
   int num_warps() const { return num_threads() / EmulatedWarp::kSize; }
   EmulatedWarp warp() const { return {*emulator_, thread_}; }
 
-  std::int64_t index() const { return index_; }
-  std::int64_t num_blocks() const { return num_blocks_; }
+  int index() const { return static_cast<int>(index_); }
+  int num_blocks() const { return static_cast<int>(num_blocks_); }
 
   void sync(Place place = Place::current()) const {
-    detail::take(*emulator_, thread_, detail::Collective::block_sync, 0, 0, place);
+    detail::take(*emulator_, thread_, {detail::Collective::block_sync, 0, 0, place});
   }
 
   // Full of garbage at first, and aligned to no more than it must be.
@@ -139,12 +131,12 @@ namespace detail {
 
 // What each thread of each block runs.
 struct Body {
-  void (*call)(const void* body, EmulatedBlock& block);
-  const void* body;
+  void (*call)(const void* function, EmulatedBlock& block);
+  const void* function;
 };
 
 void run_blocks(std::int64_t num_blocks, int num_threads, std::size_t shared_bytes,
-                std::uint64_t seed, Body body);
+                std::uint64_t seed, const Body& body);
 
 }  // namespace detail
 

@@ -1,0 +1,416 @@
+// What follows from the peaks of one image, computed by a block: weights, log-likelihoods of all
+// the poses that they make, and the best of them. The definitions, and the order of every sum, are
+// those of pose_rows.h, tree_likelihood.h and refine.h.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "host_device.h"
+#include "options.h"
+#include "pose_math.h"
+#include "tree_cuda.h"
+
+namespace vl4pose {
+inline namespace VL4POSE_CPU_CAPABILITY {
+
+// Places in a piece of memory, in bytes from its begin, each for so many values of a type.
+class Places {
+ public:
+  template <class T>
+  std::int64_t take(std::int64_t n) {
+    const std::int64_t place = end_;
+    end_ += (n * static_cast<std::int64_t>(sizeof(T)) + 15) / 16 * 16;
+    return place;
+  }
+  std::int64_t end() const { return end_; }
+
+ private:
+  std::int64_t end_ = 0;
+};
+
+// A piece of memory and the places in it, which a GPU reads from where all threads share them.
+template <class Layout>
+struct Memory {
+  std::byte* begin;
+  const Layout& at;
+
+  template <class T>
+  VL4POSE_DEVICE T* array(std::int64_t place) const {
+    return reinterpret_cast<T*>(begin + place);
+  }
+};
+
+// The peaks of one image: joint j's are in the slots [j * K, j * K + count[j]).
+struct PeaksLayout {
+  std::int64_t count;  // (J) of int32
+  std::int64_t flags;  // (J) of uint8: bits of status.h for each map
+  std::int64_t x, y;   // (J, K) of int32: pixels
+  std::int64_t value;  // (J, K) of double
+
+  PeaksLayout() = default;
+  PeaksLayout(Places& places, std::int64_t J, std::int64_t K)
+      : count(places.take<std::int32_t>(J)),
+        flags(places.take<std::uint8_t>(J)),
+        x(places.take<std::int32_t>(J * K)),
+        y(places.take<std::int32_t>(J * K)),
+        value(places.take<double>(J * K)) {}
+};
+
+struct ImagePeaks : Memory<PeaksLayout> {
+  VL4POSE_DEVICE std::int32_t* count() const { return array<std::int32_t>(at.count); }
+  VL4POSE_DEVICE std::uint8_t* flags() const { return array<std::uint8_t>(at.flags); }
+  VL4POSE_DEVICE std::int32_t* x() const { return array<std::int32_t>(at.x); }
+  VL4POSE_DEVICE std::int32_t* y() const { return array<std::int32_t>(at.y); }
+  VL4POSE_DEVICE double* value() const { return array<double>(at.value); }
+};
+
+// What a block keeps of one image while it computes what follows from the peaks.
+struct PoseLayout {
+  std::int64_t weight, log_weight;  // (J, K) of double: p and log p
+  std::int64_t up, message;         // (J, K) of double: of the recursions; that of the link to j
+  std::int64_t best;        // (J, K) of int32: joint j's best peak for each peak of its parent
+  std::int64_t pick;        // (J) of int32
+  std::int64_t links;       // (L) of Link
+  std::int64_t per_link;    // (L) of double
+  std::int64_t link_flags;  // (L) of uint8: bits of status.h
+  std::int64_t result;      // (1) of double
+  std::int64_t terms;       // (L, K, K) of double: ell(a, b); negative where there is no room
+
+  PoseLayout() = default;
+  PoseLayout(Places& places, std::int64_t J, std::int64_t L, std::int64_t K, bool keeps_terms)
+      : weight(places.take<double>(J * K)),
+        log_weight(places.take<double>(J * K)),
+        up(places.take<double>(J * K)),
+        message(places.take<double>(J * K)),
+        best(places.take<std::int32_t>(J * K)),
+        pick(places.take<std::int32_t>(J)),
+        links(places.take<Link>(L)),
+        per_link(places.take<double>(L)),
+        link_flags(places.take<std::uint8_t>(L)),
+        result(places.take<double>(1)),
+        terms(keeps_terms ? places.take<double>(L * K * K) : -1) {}
+};
+
+struct PoseMemory : Memory<PoseLayout> {
+  VL4POSE_DEVICE double* weight() const { return array<double>(at.weight); }
+  VL4POSE_DEVICE double* log_weight() const { return array<double>(at.log_weight); }
+  VL4POSE_DEVICE double* up() const { return array<double>(at.up); }
+  VL4POSE_DEVICE double* message() const { return array<double>(at.message); }
+  VL4POSE_DEVICE std::int32_t* best() const { return array<std::int32_t>(at.best); }
+  VL4POSE_DEVICE std::int32_t* pick() const { return array<std::int32_t>(at.pick); }
+  VL4POSE_DEVICE Link* links() const { return array<Link>(at.links); }
+  VL4POSE_DEVICE double* per_link() const { return array<double>(at.per_link); }
+  VL4POSE_DEVICE std::uint8_t* link_flags() const { return array<std::uint8_t>(at.link_flags); }
+  VL4POSE_DEVICE double* result() const { return array<double>(at.result); }
+  VL4POSE_DEVICE double* terms() const { return at.terms < 0 ? nullptr : array<double>(at.terms); }
+};
+
+template <class Block>
+class PosePass {
+ public:
+  VL4POSE_DEVICE PosePass(const Block& block, const DeviceTree& tree, const ImagePeaks& peaks,
+                          const PoseMemory& memory, int K)
+      : block_(block), tree_(tree), peaks_(peaks), memory_(memory), K_(K) {}
+
+  // All of these are collective, and what they write is there for all threads afterwards.
+
+  // Softmax of the values of all joints, and its logarithm.
+  VL4POSE_DEVICE void set_weights(int J, double temperature) const {
+    softmax(J, 0, peaks_.value(), temperature, memory_.weight(), memory_.log_weight());
+  }
+
+  // entropy_of(j) may be called by any thread, after set_weights().
+  VL4POSE_DEVICE double entropy_of(int j) const {
+    double sum = 0.0;
+    for (int i = j * K_; i < j * K_ + peaks_.count()[j]; ++i) {
+      if (memory_.weight()[i] > 0.0) sum -= memory_.weight()[i] * memory_.log_weight()[i];
+    }
+    return sum;
+  }
+
+  // Fills the terms, where there is room for them.
+  VL4POSE_DEVICE void set_terms() const;
+
+  // Writes each link's expected term to per_link, and returns their sum.
+  VL4POSE_DEVICE double expected() const;
+
+  // Writes the best pose's peaks to pick, and returns its log p + log q.
+  VL4POSE_DEVICE double refine(Objective objective) const;
+
+  // Returns log sum_Y p(Y) q(Y). The weights and the peaks' values are lost: what posterior() needs
+  // takes their place.
+  VL4POSE_DEVICE double marginal() const;
+
+  // After marginal(): returns the posterior (J, K), which takes the place of the log-weights.
+  VL4POSE_DEVICE const double* posterior() const;
+
+  // The released code's recursion.
+  VL4POSE_DEVICE double released_sum() const;
+
+ private:
+  // Calls work(i) for each of n items, one by one thread.
+  template <class Work>
+  VL4POSE_DEVICE void for_each(int n, const Work& work) const {
+    for (int i = block_.thread(); i < n; i += block_.num_threads()) work(i);
+    block_.sync();
+  }
+  // Calls work(j, k) for each joint of a level and each slot of its own, or of its parent.
+  template <class Work>
+  VL4POSE_DEVICE void for_each_peak(int level, bool of_parent, const Work& work) const {
+    const int begin = tree_.level_begin[level], end = tree_.level_begin[level + 1];
+    for_each((end - begin) * K_, [&](int i) {
+      const int joint = tree_.order[begin + i / K_], k = i % K_;
+      if (k < peaks_.count()[of_parent ? tree_.parent[joint] : joint]) work(joint, k);
+    });
+  }
+
+  VL4POSE_DEVICE void softmax(int rows, int first, const double* values, double temperature,
+                              double* weight, double* log_weight) const;
+  VL4POSE_DEVICE double compute_term(int l, int a, int b) const;
+  // ell(a, b) of a link.
+  VL4POSE_DEVICE double term(int l, int a, int b) const {
+    return memory_.terms() ? memory_.terms()[(l * K_ + a) * K_ + b] : compute_term(l, a, b);
+  }
+  template <class Fold>
+  VL4POSE_DEVICE const double* run_up(const double* own, const Fold& fold) const;
+  VL4POSE_DEVICE int first_largest(const double* values, int n) const;
+  // What one thread computes, for all.
+  template <class Compute>
+  VL4POSE_DEVICE double by_one(const Compute& compute) const {
+    if (block_.thread() == 0) *memory_.result() = compute();
+    block_.sync();
+    const double result = *memory_.result();
+    block_.sync();
+    return result;
+  }
+
+  const Block& block_;
+  const DeviceTree& tree_;
+  const ImagePeaks peaks_;
+  const PoseMemory memory_;
+  const int K_;
+};
+
+// Of rows [first, first + rows) of joints' values; log_weight may be null.
+template <class Block>
+VL4POSE_NOINLINE VL4POSE_DEVICE void PosePass<Block>::softmax(int rows, int first,
+                                                              const double* values,
+                                                              double temperature, double* weight,
+                                                              double* log_weight) const {
+  // The largest value comes first, but not in `up`.
+  for_each(rows, [&](int row) {
+    const int begin = (first + row) * K_, n = peaks_.count()[first + row];
+    memory_.message()[begin] = values[begin + first_largest(values + begin, n)];
+  });
+  for_each(rows * K_, [&](int i) {
+    const int joint = first + i / K_, k = i % K_, slot = joint * K_ + k;
+    if (k >= peaks_.count()[joint]) return;
+    // Where all values are -inf, the first has weight 1.
+    const double largest = memory_.message()[joint * K_];
+    const double scaled = largest == -kInfinity ? (k == 0 ? 0.0 : -kInfinity)
+                                                : (values[slot] - largest) / temperature;
+    if (log_weight) log_weight[slot] = scaled;
+    weight[slot] = exponential(scaled);
+  });
+  for_each(rows, [&](int row) {
+    const int begin = (first + row) * K_;
+    double sum = 0.0;
+    for (int k = 0; k < peaks_.count()[first + row]; ++k) sum += weight[begin + k];
+    memory_.message()[begin] = sum;
+  });
+  for_each(rows * K_, [&](int i) {
+    const int joint = first + i / K_, k = i % K_, slot = joint * K_ + k;
+    if (k >= peaks_.count()[joint]) return;
+    const double sum = memory_.message()[joint * K_];
+    weight[slot] /= sum;
+    if (log_weight) log_weight[slot] -= logarithm_of_normal(sum);
+  });
+}
+
+template <class Block>
+VL4POSE_DEVICE double PosePass<Block>::compute_term(int l, int a, int b) const {
+  const int child = tree_.child[l];
+  const int from = tree_.parent[child] * K_ + a, to = child * K_ + b;
+  return link_log_likelihood(static_cast<double>(peaks_.x()[to] - peaks_.x()[from]),
+                             static_cast<double>(peaks_.y()[to] - peaks_.y()[from]),
+                             memory_.links()[l]);
+}
+
+template <class Block>
+VL4POSE_NOINLINE VL4POSE_DEVICE void PosePass<Block>::set_terms() const {
+  if (!memory_.terms()) return;
+  for_each(tree_.num_links * K_ * K_, [&](int i) {
+    const int b = i % K_, a = i / K_ % K_, l = i / K_ / K_, child = tree_.child[l];
+    if (a < peaks_.count()[tree_.parent[child]] && b < peaks_.count()[child]) {
+      memory_.terms()[i] = compute_term(l, a, b);
+    }
+  });
+}
+
+template <class Block>
+VL4POSE_NOINLINE VL4POSE_DEVICE double PosePass<Block>::expected() const {
+  for_each(tree_.num_links * K_, [&](int i) {
+    const int l = i / K_, a = i % K_, child = tree_.child[l];
+    if (a >= peaks_.count()[tree_.parent[child]]) return;
+    double over_child = 0.0;
+    for (int b = 0; b < peaks_.count()[child]; ++b) {
+      over_child += memory_.weight()[child * K_ + b] * term(l, a, b);
+    }
+    memory_.message()[child * K_ + a] = over_child;
+  });
+  for_each(tree_.num_links, [&](int l) {
+    const int child = tree_.child[l], parent = tree_.parent[child];
+    double sum = 0.0;
+    for (int a = 0; a < peaks_.count()[parent]; ++a) {
+      sum += memory_.weight()[parent * K_ + a] * memory_.message()[child * K_ + a];
+    }
+    memory_.per_link()[l] = sum;
+  });
+  return by_one([&] {
+    double total = 0.0;
+    for (int l = 0; l < tree_.num_links; ++l) total += memory_.per_link()[l];
+    return total;
+  });
+}
+
+// The pass from the leaves to the root: up_j(k) = own(j, k) + the messages of j's children, in the
+// order of the links; message_j(a) = fold(j, a, up_j) for each peak a of j's parent. `own` may be
+// null for 0. Returns up of the root.
+template <class Block>
+template <class Fold>
+VL4POSE_DEVICE const double* PosePass<Block>::run_up(const double* own, const Fold& fold) const {
+  for (int level = tree_.num_levels - 1; level >= 0; --level) {
+    for_each_peak(level, false, [&](int j, int k) {
+      double up = own ? own[j * K_ + k] : 0.0;
+      for (int i = tree_.children_begin[j]; i < tree_.children_begin[j + 1]; ++i) {
+        up += memory_.message()[tree_.children[i] * K_ + k];
+      }
+      memory_.up()[j * K_ + k] = up;
+    });
+    if (level == 0) break;
+    for_each_peak(level, true, [&](int j, int a) {
+      memory_.message()[j * K_ + a] = fold(j, a, memory_.up() + j * K_);
+    });
+  }
+  return memory_.up() + tree_.root() * K_;
+}
+
+template <class Block>
+VL4POSE_DEVICE int PosePass<Block>::first_largest(const double* values, int n) const {
+  int best = 0;
+  for (int k = 1; k < n; ++k) best = values[k] > values[best] ? k : best;
+  return best;
+}
+
+template <class Block>
+VL4POSE_NOINLINE VL4POSE_DEVICE double PosePass<Block>::refine(Objective objective) const {
+  const bool is_map = objective == Objective::map;
+  const double* up =
+      run_up(is_map ? memory_.log_weight() : nullptr, [&](int j, int a, const double* up_j) {
+        double largest = -kInfinity;
+        int best = 0;
+        for (int b = 0; b < peaks_.count()[j]; ++b) {
+          const double ell = term(tree_.link[j], a, b);
+          const double value = (is_map ? ell : memory_.weight()[j * K_ + b] * ell) + up_j[b];
+          if (value > largest) {
+            largest = value;
+            best = b;
+          }
+        }
+        memory_.best()[j * K_ + a] = best;
+        return largest;
+      });
+  for (int level = 0; level < tree_.num_levels; ++level) {
+    const int begin = tree_.level_begin[level];
+    for_each(tree_.level_begin[level + 1] - begin, [&](int i) {
+      const int j = tree_.order[begin + i];
+      memory_.pick()[j] = level == 0 ? first_largest(up, peaks_.count()[j])
+                                     : memory_.best()[j * K_ + memory_.pick()[tree_.parent[j]]];
+    });
+  }
+  const auto own = [&](int j) { return memory_.log_weight()[j * K_ + memory_.pick()[j]]; };
+  for_each(tree_.num_links, [&](int l) {
+    const int child = tree_.child[l];
+    memory_.message()[l] =
+        own(child) + term(l, memory_.pick()[tree_.parent[child]], memory_.pick()[child]);
+  });
+  return by_one([&] {
+    double sum = own(tree_.root());
+    for (int l = 0; l < tree_.num_links; ++l) sum += memory_.message()[l];
+    return sum;
+  });
+}
+
+template <class Block>
+VL4POSE_NOINLINE VL4POSE_DEVICE double PosePass<Block>::marginal() const {
+  double *const largest_term = memory_.weight(), *const inverse_sum = peaks_.value();
+  const double* up = run_up(memory_.log_weight(), [&](int j, int a, const double* up_j) {
+    const int n = peaks_.count()[j], l = tree_.link[j];
+    double largest = term(l, a, 0) + up_j[0], sum = 0.0;
+    if (n == 1) return largest;
+    for (int b = 1; b < n; ++b) {
+      const double value = term(l, a, b) + up_j[b];
+      largest = value > largest ? value : largest;
+    }
+    for (int b = 0; b < n; ++b) sum += exponential(term(l, a, b) + up_j[b] - largest);
+    largest_term[j * K_ + a] = largest;
+    inverse_sum[j * K_ + a] = 1.0 / sum;
+    return largest + logarithm_of_normal(sum);
+  });
+  return by_one([&] {
+    const int root = tree_.root(), n = peaks_.count()[root];
+    const double largest = up[first_largest(up, n)];
+    double sum = 0.0;
+    for (int k = 0; k < n; ++k) sum += exponential(up[k] - largest);
+    return largest + logarithm_of_normal(sum);
+  });
+}
+
+// From the root to the leaves, p_j(b) = sum_a p_parent(a) p(b | a).
+template <class Block>
+VL4POSE_NOINLINE VL4POSE_DEVICE const double* PosePass<Block>::posterior() const {
+  const double *const largest_term = memory_.weight(), *const inverse_sum = peaks_.value();
+  double* const belief = memory_.log_weight();
+  softmax(1, tree_.root(), memory_.up(), 1.0, belief, nullptr);
+  for (int level = 1; level < tree_.num_levels; ++level) {
+    for_each_peak(level, false, [&](int j, int b) {
+      const int parent = tree_.parent[j] * K_;
+      double sum = 0.0;
+      for (int a = 0; a < peaks_.count()[tree_.parent[j]] && peaks_.count()[j] > 1; ++a) {
+        const double exponent =
+            term(tree_.link[j], a, b) + memory_.up()[j * K_ + b] - largest_term[j * K_ + a];
+        sum += belief[parent + a] * (exponential(exponent) * inverse_sum[j * K_ + a]);
+      }
+      belief[j * K_ + b] = sum;
+    });
+    // Huge terms leave few digits of a message; what they give still sums to one.
+    const int begin = tree_.level_begin[level];
+    for_each(tree_.level_begin[level + 1] - begin, [&](int i) {
+      const int j = tree_.order[begin + i], n = peaks_.count()[j];
+      double* const of_joint = belief + j * K_;
+      double sum = 0.0;
+      for (int b = 0; b < n; ++b) sum += of_joint[b];
+      const double inverse = 1.0 / sum;
+      for (int b = 0; b < n; ++b) of_joint[b] = n == 1 ? 1.0 : of_joint[b] * inverse;
+    });
+  }
+  return belief;
+}
+
+template <class Block>
+VL4POSE_NOINLINE VL4POSE_DEVICE double PosePass<Block>::released_sum() const {
+  const double* up = run_up(memory_.log_weight(), [&](int j, int a, const double* up_j) {
+    double sum = 0.0;
+    for (int b = 0; b < peaks_.count()[j]; ++b) sum += term(tree_.link[j], a, b) + up_j[b];
+    return sum;
+  });
+  return by_one([&] {
+    double sum = 0.0;
+    for (int k = 0; k < peaks_.count()[tree_.root()]; ++k) sum += up[k];
+    return sum;
+  });
+}
+
+}  // namespace VL4POSE_CPU_CAPABILITY
+}  // namespace vl4pose
