@@ -17,8 +17,8 @@ VL4POSE_HOST_DEVICE inline int subpixel_scratch(Subpixel subpixel) {
 }
 
 template <class Warp, class Stored>
-VL4POSE_DEVICE Offset dark(const Warp& warp, const DeviceMap<Stored>& map, int x, int y,
-                           double* scratch) {
+VL4POSE_NOINLINE VL4POSE_DEVICE Offset dark(const Warp& warp, const DeviceMap<Stored>& map, int x,
+                                            int y, double* scratch) {
   if (!has_stencil(map, x, y)) return {};
   constexpr auto kernel = blur_kernel();
   double *const rows = scratch, *const log_map = scratch + kBlurredRows * kStencilSize;

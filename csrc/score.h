@@ -9,9 +9,10 @@
 #include "array.h"
 #include "host_device.h"
 #include "options.h"
-#include "skeleton.h"
 
 namespace vl4pose {
+
+struct Tree;  // skeleton.h
 
 struct ScoreInputs {
   View<4> heatmaps;            // (B, J, H, W), floating

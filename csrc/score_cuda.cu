@@ -4,9 +4,10 @@
 namespace vl4pose {
 inline namespace VL4POSE_CPU_CAPABILITY {
 
-// Eight warps, of which four blocks fit into a multiprocessor.
+// Of so many registers that nothing is spilled, so many blocks of four warps fit into a
+// multiprocessor.
 template <class Stored>
-__global__ void __launch_bounds__(256, 3)
+__global__ void __launch_bounds__(32 * kMaxWarps, sizeof(Stored) == 8 ? 4 : 5)
     score_kernel(const __grid_constant__ ScoreArguments<Wide<Stored>> arguments) {
   score_block<Block, Stored>(Block{}, arguments);
 }
@@ -18,3 +19,54 @@ template __global__ void score_kernel<double>(const __grid_constant__ ScoreArgum
 
 }  // namespace VL4POSE_CPU_CAPABILITY
 }  // namespace vl4pose
+
+#if !defined(__CUDACC_RTC__)  // the host's part
+
+#include "cuda_launch.h"
+#include "kernels_cuda.h"
+#include "score_plan.h"
+
+namespace vl4pose {
+inline namespace VL4POSE_CPU_CAPABILITY {
+namespace {
+
+template <class Stored>
+void score_stored(const ScoreInputs& inputs, const ScoreOptions& options,
+                  const ScoreOutputs<Wide<Stored>>& outputs, const CudaStream& stream) {
+  if (inputs.heatmaps.shape[0] == 0) return;
+  const CurrentDevice device(stream.device);
+  const auto all = make_arguments<Wide<Stored>>(inputs, options, outputs);
+  const ScorePlan plan =
+      plan_score(all, {attribute_of(stream.device, cudaDevAttrMultiProcessorCount),
+                       attribute_of(stream.device, cudaDevAttrMaxSharedMemoryPerBlockOptin)});
+  std::byte* const workspace =
+      plan.workspace_bytes > 0 ? stream.allocate(stream.context, plan.workspace_bytes) : nullptr;
+  for (int i = 0; i < plan.num_launches; ++i) {
+    const LaunchPlan& of_launch = plan.launches[i];
+    launch(score_kernel<Stored>, of_launch.num_blocks, of_launch.num_warps * Warp::kSize,
+           of_launch.layout.shared_bytes, stream, arguments_of(all, plan, i, workspace));
+  }
+}
+
+}  // namespace
+
+template <>
+void score(const ScoreInputs& inputs, const ScoreOptions& options,
+           const ScoreOutputs<float>& outputs, const CudaStream& stream) {
+  const DType dtype = inputs.heatmaps.dtype;
+  const auto run = dtype == DType::float16    ? score_stored<Float16>
+                   : dtype == DType::bfloat16 ? score_stored<BFloat16>
+                                              : score_stored<float>;
+  run(inputs, options, outputs, stream);
+}
+
+template <>
+void score(const ScoreInputs& inputs, const ScoreOptions& options,
+           const ScoreOutputs<double>& outputs, const CudaStream& stream) {
+  score_stored<double>(inputs, options, outputs, stream);
+}
+
+}  // namespace VL4POSE_CPU_CAPABILITY
+}  // namespace vl4pose
+
+#endif

@@ -24,6 +24,8 @@
 namespace vl4pose {
 inline namespace VL4POSE_CPU_CAPABILITY {
 
+inline constexpr int kMaxWarps = 4;  // of a block
+
 // What the blocks of a launch do: find the peaks of maps, finish images, or both.
 enum class Stage : std::uint8_t { maps, images, both };
 
@@ -46,7 +48,7 @@ struct BlockLayout {
 // A launch of so many blocks.
 struct LaunchPlan {
   Stage stage = Stage::both;
-  int num_warps = 8;
+  int num_warps = kMaxWarps;
   int num_items = 0;  // maps or images, which the blocks take in turn
   int num_blocks = 0;
   BlockLayout layout;
@@ -142,7 +144,7 @@ class ScorePass {
 
   // Collective: finds the peaks of map j of an image, which all warps read together, or of that and
   // each further one that is the warp's own.
-  VL4POSE_DEVICE void find_peaks(int b, int j) const {
+  VL4POSE_NOINLINE VL4POSE_DEVICE void find_peaks(int b, int j) const {
     const bool is_together = in_.plan.stage == Stage::maps;
     const Search search = this->search(is_together ? 0 : block_.warp_index());
     const int rows =
@@ -272,7 +274,7 @@ class ScorePass {
   }
 
   // Collective: writes what follows from the peaks of all maps.
-  VL4POSE_DEVICE void finish(int b) const {
+  VL4POSE_NOINLINE VL4POSE_DEVICE void finish(int b) const {
     const ImagePeaks peaks = peaks_of(b);
     std::uint8_t status = any_of(peaks.flags(), J());
     const bool has_peaks = (status & status::kNonfiniteHeatmap) == 0;

@@ -116,7 +116,6 @@ ScorePlan plan_score(ScoreArguments<T> arguments, const DeviceLimits& limits) {
     throw std::invalid_argument(
         "heatmaps must have at most 2^24 / num_peaks joints on a GPU, got " + std::to_string(J));
   }
-  constexpr int kMaxWarps = 8;
   const bool is_whole = B >= limits.num_multiprocessors || J == 1;
   ScorePlan plan;
   const auto add = [&](Stage stage, int num_warps, std::int64_t num_items) {

@@ -3,10 +3,14 @@
 
 #include <array>
 #include <cstdint>
-#include <stdexcept>
 
 #include "host_device.h"
+#if !defined(__CUDACC_RTC__)
+#include <stdexcept>
+#include <string>
+
 #include "skeleton.h"
+#endif
 
 namespace vl4pose {
 inline namespace VL4POSE_CPU_CAPABILITY {
@@ -23,6 +27,7 @@ struct DeviceTree {
   Indices children{}, children_begin{};  // of each joint, in the order of the links
 
   DeviceTree() = default;
+#if !defined(__CUDACC_RTC__)
   explicit DeviceTree(const Tree& tree)
       : num_joints(tree.num_joints()), num_links(tree.num_links()) {
     if (num_joints > kMaxJoints) {
@@ -52,6 +57,7 @@ struct DeviceTree {
     children_begin[num_joints] = index(num_children);
     for (int l = 0; l < num_links; ++l) child[l] = index(tree.child[l]);
   }
+#endif
 
   VL4POSE_HOST_DEVICE int root() const { return order[0]; }
 };

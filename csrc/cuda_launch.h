@@ -1,0 +1,89 @@
+// The host's side of a launch: the device, its limits, and what went wrong. For *.cu only.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+
+#include "cuda.h"
+
+namespace vl4pose {
+inline namespace VL4POSE_CPU_CAPABILITY {
+
+// "12.8" for 12080.
+inline std::string version_text(int version) {
+  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
+
+// Throws what a user can do something about.
+inline void check_cuda(cudaError_t error) {
+  if (error == cudaSuccess) return;
+  cudaGetLastError();  // so that nobody else finds it
+  if (error == cudaErrorInsufficientDriver) {
+    int driver = 0;
+    cudaDriverGetVersion(&driver);
+    throw std::runtime_error(
+        driver == 0
+            ? "the CUDA kernels of vl4pose need an NVIDIA driver, and this machine has none"
+            : "the CUDA kernels of vl4pose need a driver for CUDA " + version_text(CUDART_VERSION) +
+                  " or newer, got one for CUDA " + version_text(driver) +
+                  ": update it, or install vl4pose from source with that version's nvcc");
+  }
+  if (error == cudaErrorNoKernelImageForDevice) {
+    throw std::runtime_error(
+        "this build of vl4pose has no CUDA kernels for this GPU: install it from source with "
+        "CMAKE_CUDA_ARCHITECTURES=native");
+  }
+  throw std::runtime_error("CUDA: " + std::string(cudaGetErrorString(error)));
+}
+
+// Makes a device the current one, as long as it lives.
+class CurrentDevice {
+ public:
+  explicit CurrentDevice(int device) {
+    check_cuda(cudaGetDevice(&before_));
+    if (device != before_) check_cuda(cudaSetDevice(device));
+    is_other_ = device != before_;
+  }
+  CurrentDevice(const CurrentDevice&) = delete;
+  CurrentDevice& operator=(const CurrentDevice&) = delete;
+  ~CurrentDevice() {
+    if (is_other_) cudaSetDevice(before_);
+  }
+
+ private:
+  int before_ = 0;
+  bool is_other_ = false;
+};
+
+inline int attribute_of(int device, cudaDeviceAttr attribute) {
+  int value = 0;
+  check_cuda(cudaDeviceGetAttribute(&value, attribute, device));
+  return value;
+}
+
+// Puts a launch on a stream of the current device.
+template <class Arguments>
+void launch(void (*kernel)(Arguments), std::int64_t num_blocks, int num_threads,
+            std::int64_t shared_bytes, const CudaStream& stream, const Arguments& arguments) {
+  constexpr std::int64_t kWithoutAsking = 48 * 1024, kMaxBlocks = 2147483647;
+  if (num_blocks == 0) return;
+  if (num_blocks > kMaxBlocks) {
+    throw std::invalid_argument("arrays must be smaller on a GPU: got work for " +
+                                std::to_string(num_blocks) + " blocks");
+  }
+  const auto bytes = static_cast<int>(shared_bytes);
+  if (bytes > kWithoutAsking) {
+    check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
+  }
+  kernel<<<static_cast<unsigned>(num_blocks), num_threads, bytes,
+           static_cast<cudaStream_t>(stream.handle)>>>(arguments);
+  check_cuda(cudaGetLastError());
+}
+
+}  // namespace VL4POSE_CPU_CAPABILITY
+}  // namespace vl4pose

@@ -1,0 +1,29 @@
+// In place of the *_cuda.cu, in a build without nvcc.
+#include <stdexcept>
+
+#include "cuda.h"
+
+namespace vl4pose {
+namespace {
+
+[[noreturn]] void throw_missing() {
+  throw std::runtime_error(
+      "this build of vl4pose has no CUDA kernels: install it from source where nvcc is on the "
+      "PATH, "
+      "or pass arrays in CPU memory");
+}
+
+}  // namespace
+
+template <>
+const CudaKernels<float>& cuda_kernels() {
+  throw_missing();
+}
+template <>
+const CudaKernels<double>& cuda_kernels() {
+  throw_missing();
+}
+
+std::string cuda_version() { return {}; }
+
+}  // namespace vl4pose
