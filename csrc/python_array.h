@@ -5,10 +5,12 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "array.h"
+#include "cuda.h"
 #include "third_party/dlpack.h"
 
 namespace vl4pose::python {
@@ -110,8 +112,20 @@ inline Array from_numpy(const py::array& source) {
   return array;
 }
 
-inline Array from_dlpack(const DLTensor& source) {
-  if (source.device.device_type != kDLCPU) throw py::value_error("array must be in CPU memory");
+// Where an operation runs, and all its arrays are: on so many threads, or on a GPU.
+struct Where {
+  int num_threads = 1;
+  const CudaStream* stream = nullptr;
+
+  bool has(const DLDevice& device) const {
+    if (!stream) return device.device_type == kDLCPU;
+    const bool is_gpu = device.device_type == kDLCUDA || device.device_type == kDLCUDAManaged;
+    return is_gpu && device.device_id == stream->device;
+  }
+};
+
+inline Array from_dlpack(const DLTensor& source, const Where& where) {
+  if (!where.has(source.device)) throw py::value_error("array of unexpected device");
   Array array;
   check_rank(source.ndim);
   array.data = static_cast<std::byte*>(source.data) + source.byte_offset;
@@ -156,23 +170,38 @@ inline const DLPackExchangeAPI* exchange_api(PyTypeObject* type) {
   return api;
 }
 
-inline Array as_array(const py::handle& source) {
-  if (py::isinstance<py::array>(source)) {
-    return from_numpy(py::reinterpret_borrow<py::array>(source));
-  }
-  if (const DLPackExchangeAPI* api = exchange_api(Py_TYPE(source.ptr()))) {
-    DLTensor tensor;
-    if (api->dltensor_from_py_object_no_sync(source.ptr(), &tensor) != 0) {
-      throw py::error_already_set();
+// Takes arrays in, all of one place.
+class ArrayReader {
+ public:
+  explicit ArrayReader(const Where& where) : where_(where) {}
+
+  Array operator()(const py::handle& source) const {
+    if (!where_.stream && py::isinstance<py::array>(source)) {
+      return from_numpy(py::reinterpret_borrow<py::array>(source));
     }
-    return from_dlpack(tensor);
+    if (const DLPackExchangeAPI* api = exchange_api(Py_TYPE(source.ptr()))) {
+      DLTensor tensor;
+      if (api->dltensor_from_py_object_no_sync(source.ptr(), &tensor) != 0) {
+        throw py::error_already_set();
+      }
+      return from_dlpack(tensor, where_);
+    }
+    py::object capsule = where_.stream ? on_stream(source) : source.attr("__dlpack__")();
+    auto* managed = static_cast<DLManagedTensor*>(PyCapsule_GetPointer(capsule.ptr(), "dltensor"));
+    if (!managed) throw py::error_already_set();
+    Array array = from_dlpack(managed->dl_tensor, where_);
+    array.owner = std::move(capsule);
+    return array;
   }
-  py::object capsule = source.attr("__dlpack__")();
-  auto* managed = static_cast<DLManagedTensor*>(PyCapsule_GetPointer(capsule.ptr(), "dltensor"));
-  if (!managed) throw py::error_already_set();
-  Array array = from_dlpack(managed->dl_tensor);
-  array.owner = std::move(capsule);
-  return array;
-}
+
+ private:
+  // What the array holds when the stream comes to it. DLPack's number of the default stream is 1.
+  py::object on_stream(const py::handle& source) const {
+    const auto handle = reinterpret_cast<std::intptr_t>(where_.stream->handle);
+    return source.attr("__dlpack__")(py::arg("stream") = handle == 0 ? 1 : handle);
+  }
+
+  const Where& where_;
+};
 
 }  // namespace vl4pose::python

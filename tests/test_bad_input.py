@@ -14,7 +14,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import vl4pose
-from vl4pose import Skeleton, get_skeleton
+from vl4pose import Skeleton, _core, get_skeleton
 
 B, J, L, K = 2, 14, 13, 5
 HEATMAPS = np.random.default_rng(0).random((B, J, 8, 8), dtype=np.float32)
@@ -115,8 +115,8 @@ def kinds(argument: str, good: np.ndarray) -> list[Bad]:
     native = f"{floating} in native byte order, got "
     with_mask = f"{argument} must be an array without a mask, got a masked array: fill it first"
     elsewhere = (
-        f"{argument} must be in CPU memory, got DLPack device 2:0: this build of vl4pose has CPU "
-        "kernels only"
+        f"{argument} must be in CPU memory, got DLPack device 2:0: of GPU arrays, vl4pose takes "
+        "torch tensors"
     )
     without_data = (
         f"{argument} must be a tensor that holds data, got one that does not, as in "
@@ -182,17 +182,21 @@ def kinds(argument: str, good: np.ndarray) -> list[Bad]:
 
 def off_cpu(argument: str, good: np.ndarray) -> list[Bad]:
     """What the first array of an operation may not be either."""
+    has_cuda = _core.build_info()["cuda"] is not None
+    device = "xpu" if has_cuda else "cuda"
+    devices = "on the CPU or a CUDA device" if has_cuda else "on the CPU"
+    kernels = "kernels for these only" if has_cuda else "CPU kernels only"
     message = (
-        f"{argument} must be on the CPU, got cuda:0: this build of vl4pose has CPU kernels only; "
+        f"{argument} must be {devices}, got {device}:0: this build of vl4pose has {kernels}; "
         f"pass {argument}.cpu()"
     )
-    return [("on another device", on_cuda(good), RuntimeError, message)]
+    return [("on another device", on_device(good, device), RuntimeError, message)]
 
 
-def on_cuda(good: np.ndarray) -> torch.Tensor:
-    """Return a tensor of that shape on a GPU, as far as can be seen without one."""
+def on_device(good: np.ndarray, device: str) -> torch.Tensor:
+    """Return a tensor of that shape on a device, as far as can be seen without one."""
     with FakeTensorMode():
-        return torch.empty(good.shape, device="cuda")
+        return torch.empty(good.shape, device=f"{device}:0")
 
 
 def with_gradient(argument: str, good: np.ndarray) -> list[Bad]:
@@ -211,7 +215,7 @@ def with_gradient(argument: str, good: np.ndarray) -> list[Bad]:
 def on_devices(argument: str, good: np.ndarray, first: str) -> list[Bad]:
     """What the other arrays may not be beside a first one on the CPU."""
     message = f"{argument} must be on the device of {first} (cpu), got cuda:0"
-    return [("on another device", on_cuda(good), ValueError, message)]
+    return [("on another device", on_device(good, "cuda"), ValueError, message)]
 
 
 def shapes(rule: str, bad: dict[str, np.ndarray], got: str = "got ") -> list[Bad]:

@@ -7,6 +7,7 @@ caller has imported torch.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
@@ -17,8 +18,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vl4pose import _core
+
 FLOATING = "float16, bfloat16, float32 or float64"
 _DLPACK_CPU = 1
+_CPU = "cpu"
+# Whether this build has kernels for GPUs.
+HAS_CUDA = _core.build_info()["cuda"] is not None
 
 
 class Allocator(ABC):
@@ -57,8 +63,16 @@ class ArrayKind(ABC):
     bool_: Any
 
     @abstractmethod
-    def take(self, array: Any, argument: str, first: str) -> Any:
+    def take(self, array: Any, argument: str, first: str, device: str) -> Any:
         """Return an array of this kind in the form that the compiled core reads: see `take`."""
+
+    @abstractmethod
+    def device_of(self, array: Any) -> str:
+        """Return where an array is, as "cpu" or "cuda:0"."""
+
+    @abstractmethod
+    def where(self, array: Any, num_threads: int) -> int | _core.CudaStream:
+        """Return what the compiled core runs on where an array is, so many threads or a GPU."""
 
     @abstractmethod
     def check_floating(self, array: Any, argument: str) -> Allocator:
@@ -104,8 +118,16 @@ class _NumpyKind(ArrayKind):
         np.dtype(np.float64): _DOUBLE,
     }
 
-    def take(self, array: Any, argument: str, first: str) -> Any:
+    def take(self, array: Any, argument: str, first: str, device: str) -> Any:
+        if device != _CPU:
+            raise ValueError(_elsewhere(argument, first, device, _CPU))
         return array
+
+    def device_of(self, array: Any) -> str:
+        return _CPU
+
+    def where(self, array: Any, num_threads: int) -> int | _core.CudaStream:
+        return num_threads
 
     def check_floating(self, array: Any, argument: str) -> Allocator:
         allocator = self._ALLOCATORS.get(array.dtype)
@@ -136,13 +158,14 @@ class _DLPackKind(_NumpyKind):
         namespace = getattr(example, "__array_namespace__", lambda: None)()
         self._from_dlpack = getattr(namespace, "from_dlpack", None)
 
-    def take(self, array: Any, argument: str, first: str) -> Any:
-        device, index = array.__dlpack_device__()
-        if device != _DLPACK_CPU:
+    def take(self, array: Any, argument: str, first: str, device: str) -> Any:
+        kind, index = array.__dlpack_device__()
+        if kind != _DLPACK_CPU:
             raise RuntimeError(
-                f"{argument} must be in CPU memory, got DLPack device {int(device)}:{index}: this "
-                "build of vl4pose has CPU kernels only"
+                f"{argument} must be in CPU memory, got DLPack device {int(kind)}:{index}: of GPU "
+                "arrays, vl4pose takes torch tensors"
             )
+        super().take(array, argument, first, device)
         try:
             return np.from_dlpack(array)
         except (BufferError, RuntimeError):  # NumPy's DLPack has no bfloat16
@@ -155,19 +178,19 @@ class _DLPackKind(_NumpyKind):
 
 
 class _TorchAllocator(Allocator):
-    def __init__(self, torch: Any, result_dtype: Any) -> None:
-        self._torch, self._result_dtype = torch, result_dtype
-        try:
+    def __init__(self, torch: Any, result_dtype: Any, device: Any = _CPU) -> None:
+        self._torch, self.result_dtype = torch, result_dtype
+        self.empty = lambda shape, strides, dtype: torch.empty_strided(
+            shape, strides, dtype=dtype, device=device
+        )
+        if device is _CPU:
             # Made for the code that torch compiles: the tensors of torch.empty in a third of the
             # time, and that time is most of a call for one image.
-            self.empty = torch._C._dynamo.guards._empty_strided_cpu
-        except AttributeError:
-            self.empty = lambda shape, strides, dtype: torch.empty_strided(
-                shape, strides, dtype=dtype, device="cpu"
-            )
+            with contextlib.suppress(AttributeError):
+                self.empty = torch._C._dynamo.guards._empty_strided_cpu
 
     def layout(self, shape: tuple[int, ...], dtype: str) -> tuple[Any, ...]:
-        own = self._result_dtype if dtype == "result" else getattr(self._torch, dtype)
+        own = self.result_dtype if dtype == "result" else getattr(self._torch, dtype)
         return shape, _row_major(shape), own
 
 
@@ -185,6 +208,8 @@ def _row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
 class _TorchKind(ArrayKind):
     def __init__(self, torch: Any) -> None:
         self.int32, self._int64, self.bool_ = torch.int32, torch.int64, torch.bool
+        self._torch = torch
+        self._on_device: dict[tuple[Any, Any], _TorchAllocator] = {}
         self._is_grad_enabled = torch.is_grad_enabled
         self._forward_ad = torch.autograd.forward_ad
         single = _TorchAllocator(torch, torch.float32)
@@ -196,13 +221,14 @@ class _TorchKind(ArrayKind):
             torch.float64: double,
         }
 
-    def take(self, array: Any, argument: str, first: str) -> Any:
+    def take(self, array: Any, argument: str, first: str, device: str) -> Any:
         try:  # a tensor that is not strided has no address to tell
             is_readable = array.is_cpu and array.data_ptr() and not array.is_nested
         except RuntimeError:
             is_readable = False
-        if not is_readable:
-            self._check_device_and_layout(array, argument, first)
+        if not (is_readable and device is _CPU):
+            self._check_device_and_layout(array, argument, first, device)
+            is_readable = is_readable or (array.is_cuda and array.data_ptr())
         if array.requires_grad:
             if self._is_grad_enabled():
                 raise RuntimeError(
@@ -226,20 +252,39 @@ class _TorchKind(ArrayKind):
     def _has_tangent(self, array: Any) -> bool:
         return self._forward_ad.unpack_dual(array).tangent is not None
 
-    def _check_device_and_layout(self, array: Any, argument: str, first: str) -> None:
-        if first and not array.is_cpu:
-            raise ValueError(
-                f"{argument} must be on the device of {first} (cpu), got {array.device}"
-            )
+    def _check_device_and_layout(self, array: Any, argument: str, first: str, device: str) -> None:
+        if first and self.device_of(array) != device:
+            raise ValueError(_elsewhere(argument, first, device, array.device))
         check_dense(array, argument)
-        if not array.is_cpu:
+        if not has_kernels(array.device.type):
             raise RuntimeError(no_kernels(array, argument))
+
+    def device_of(self, array: Any) -> str:
+        return _CPU if array.is_cpu else str(array.device)
+
+    def where(self, array: Any, num_threads: int) -> int | _core.CudaStream:
+        if array.is_cpu:
+            return num_threads
+        torch, device = self._torch, array.device
+        stream = torch.cuda.current_stream(device).cuda_stream
+        return _core.CudaStream(
+            device.index,
+            stream,
+            lambda num_bytes: torch.empty(num_bytes, dtype=torch.uint8, device=device),
+        )
 
     def check_floating(self, array: Any, argument: str) -> Allocator:
         allocator = self._allocators.get(array.dtype)
         if allocator is None:
             raise TypeError(f"{argument} must be {FLOATING}, got {array.dtype}")
-        return allocator
+        return allocator if array.is_cpu else self._allocator_of(array)
+
+    def _allocator_of(self, array: Any) -> Allocator:
+        key = (array.dtype, array.device)
+        if key not in self._on_device:
+            result_dtype = self._allocators[array.dtype].result_dtype
+            self._on_device[key] = _TorchAllocator(self._torch, result_dtype, array.device)
+        return self._on_device[key]
 
     def integers(self, array: Any) -> Any:
         dtype = array.dtype
@@ -261,22 +306,35 @@ def check_dense(tensor: Any, argument: str) -> None:
         raise TypeError(f"{argument} must be a dense tensor, got {got}")
 
 
+def has_kernels(device: str) -> bool:
+    """Return whether this build computes on devices of a type; meta tensors hold nothing."""
+    return device in (_CPU, "meta") or (device == "cuda" and HAS_CUDA)
+
+
 def no_kernels(tensor: Any, argument: str) -> str:
-    """Return what is wrong with a tensor on another device than the CPU."""
+    """Return what is wrong with a tensor on a device that has no kernels."""
+    rule, build = ("on the CPU", "CPU kernels only")
+    if HAS_CUDA:
+        rule, build = ("on the CPU or a CUDA device", "kernels for these only")
     return (
-        f"{argument} must be on the CPU, got {tensor.device}: this build of vl4pose has CPU "
-        f"kernels only; pass {argument}.cpu()"
+        f"{argument} must be {rule}, got {tensor.device}: this build of vl4pose has {build}; "
+        f"pass {argument}.cpu()"
     )
+
+
+def _elsewhere(argument: str, first: str, device: str, got: object) -> str:
+    return f"{argument} must be on the device of {first} ({device}), got {got}"
 
 
 # By type, of the types that most arguments are. torch's is here once a tensor has come.
 _KINDS: dict[type, ArrayKind] = {np.ndarray: _NumpyKind()}
 
 
-def take(array: Any, argument: str, first: str = "") -> tuple[Any, ArrayKind]:
+def take(array: Any, argument: str, first: str = "", device: str = _CPU) -> tuple[Any, ArrayKind]:
     """Return an argument as an array that the compiled core reads, and its kind.
 
-    ``first`` names the operation's first argument where this is another one.
+    ``first`` names the operation's first argument where this is another one, and ``device`` is
+    where that is.
 
     Raises
     ------
@@ -288,7 +346,7 @@ def take(array: Any, argument: str, first: str = "") -> tuple[Any, ArrayKind]:
         If its memory is on a device that this build has no kernels for, or it requires grad.
     """
     kind = _KINDS.get(type(array)) or _kind_of(array, argument)
-    return kind.take(array, argument, first), kind
+    return kind.take(array, argument, first, device), kind
 
 
 def _kind_of(array: Any, argument: str) -> ArrayKind:
@@ -336,8 +394,8 @@ def through_torch(first: Any, second: Any = None, *others: Any) -> bool:
     """Return whether torch must see an operation: to trace, transform or differentiate it.
 
     ``first`` is the argument whose kind the results have. Where this is False, no result needs a
-    gradient, and tensors are on the CPU and no subclass's. Asked at every call, and so written for
-    speed.
+    gradient, and tensors are where this build has kernels and no subclass's. Asked at every call,
+    and so written for speed.
     """
     if type(first) is np.ndarray:
         return False
@@ -349,7 +407,9 @@ def through_torch(first: Any, second: Any = None, *others: Any) -> bool:
     Tensor = torch.Tensor
     for array in (first, second, *others) if others else (first, second):
         if type(array) is Tensor:
-            if (array.requires_grad and torch.is_grad_enabled()) or not array.is_cpu:
+            if array.requires_grad and torch.is_grad_enabled():
+                return True
+            if not (array.is_cpu or (array.is_cuda and HAS_CUDA)):
                 return True
         elif isinstance(array, Tensor):
             return True

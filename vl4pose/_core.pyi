@@ -1,10 +1,13 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypedDict
 
 class BuildInfo(TypedDict):
     version: str
     compiler: str
     cuda: str | None
+
+class CudaStream:
+    def __init__(self, device: int, handle: int, empty: Callable[[int], Any]) -> None: ...
 
 class Tree:
     def __init__(self, parents: Sequence[int], child_of_link: Sequence[int]) -> None: ...
@@ -32,11 +35,11 @@ def score(
     options: ScoreOptions,
     names: tuple[str, ...],
     outputs: list[Any],
-    num_threads: int,
+    where: int | CudaStream,
     /,
 ) -> None: ...
 def peak_weights(
-    values: Any, count: Any | None, temperature: float, weights: Any, num_threads: int, /
+    values: Any, count: Any | None, temperature: float, weights: Any, where: int | CudaStream, /
 ) -> None: ...
 def pose_log_likelihood(
     keypoints: Any,
@@ -45,7 +48,7 @@ def pose_log_likelihood(
     tree: Tree,
     result: Any,
     per_link: bool,
-    num_threads: int,
+    where: int | CudaStream,
     /,
 ) -> None: ...
 def offset_log_likelihood(
@@ -56,7 +59,7 @@ def offset_log_likelihood(
     tree: Tree,
     result: Any,
     per_link: bool,
-    num_threads: int,
+    where: int | CudaStream,
     /,
 ) -> None: ...
 def score_backward(
@@ -74,7 +77,7 @@ def score_backward(
     by_params: Any | None,
     score_tangent: Any | None,
     entropy_tangent: Any | None,
-    num_threads: int,
+    where: int | CudaStream,
     /,
 ) -> None: ...
 def peak_weights_backward(
@@ -85,7 +88,7 @@ def peak_weights_backward(
     tangent: Any | None,
     by_values: Any | None,
     weights_tangent: Any | None,
-    num_threads: int,
+    where: int | CudaStream,
     /,
 ) -> None: ...
 def pose_log_likelihood_backward(
@@ -99,7 +102,7 @@ def pose_log_likelihood_backward(
     by_keypoints: Any | None,
     by_params: Any | None,
     per_link_tangent: Any | None,
-    num_threads: int,
+    where: int | CudaStream,
     /,
 ) -> None: ...
 def offset_log_likelihood_backward(
@@ -116,7 +119,7 @@ def offset_log_likelihood_backward(
     by_offsets: Any | None,
     by_scale_tril: Any | None,
     per_link_tangent: Any | None,
-    num_threads: int,
+    where: int | CudaStream,
     /,
 ) -> None: ...
 def build_info() -> BuildInfo: ...

@@ -22,6 +22,7 @@ from vl4pose._arrays import (
     FLOATING,
     Allocator,
     check_dense,
+    has_kernels,
     is_compiling,
     no_kernels,
     take,
@@ -46,7 +47,7 @@ class _Operation:
     schema : str
         Name, arguments and results, as torch.library.define takes them.
     compute : callable
-        Takes the schema's arguments, on the CPU and without gradient; returns the results.
+        Takes the schema's arguments, without gradient; returns the results.
     empty : callable
         Likewise, but returns tensors whose contents do not matter.
     save : callable
@@ -69,7 +70,8 @@ class _Operation:
 
     def __post_init__(self) -> None:
         _LIBRARY.define(self.schema)  # type: ignore[no-untyped-call]
-        _LIBRARY.impl(self.name, self.compute, "CPU")  # type: ignore[no-untyped-call]
+        for device in ("CPU", "CUDA"):
+            _LIBRARY.impl(self.name, self.compute, device)  # type: ignore[no-untyped-call]
         torch.library.register_fake(self.name, self.empty, lib=_LIBRARY)
         returns_list = self.schema.endswith("Tensor[]")
 
@@ -218,7 +220,7 @@ def _as_tensor(array: Any, argument: str, first: Tensor, first_argument: str) ->
 
 def _check_has_kernels(heatmaps: Tensor) -> None:
     check_dense(heatmaps, "heatmaps")
-    if not (heatmaps.is_cpu or heatmaps.is_meta):
+    if not has_kernels(heatmaps.device.type):
         raise RuntimeError(no_kernels(heatmaps, "heatmaps"))
 
 
@@ -428,7 +430,7 @@ def _score_gradient(
         *map(_readable, tangents or (None, None)),
         *(of_values, None if params is None else of_params),
         *(along if tangents else (None, None)),
-        threads(num_threads, values.shape[0] if values.ndim == 3 else 1),
+        _where(values, num_threads, own_rank=2),
     ]
     _core.score_backward(*arguments)
     return (of_values, of_params, *along) if tangents else (of_values, of_params)
@@ -453,6 +455,12 @@ def _empty_score_gradient(
 
 def _readable(tensor: Tensor | None) -> Any:
     return None if tensor is None else take(tensor.detach(), "tensor")[0]
+
+
+def _where(first: Tensor, num_threads: int | None, own_rank: int) -> Any:
+    """Return what an operation runs on; its first argument has so many axes for one image."""
+    num_images = first.shape[0] if first.ndim > own_rank else 1
+    return take(first.detach(), "tensor")[1].where(first, threads(num_threads, num_images))
 
 
 def _save_inputs(ctx: Any, inputs: Sequence[Any], outputs: Any) -> None:
@@ -570,7 +578,7 @@ def _weights_gradient(
         _readable(tangent),
         of_values,
         None if tangent is None else along,
-        threads(num_threads, values.shape[0] if values.ndim == 3 else 1),
+        _where(values, num_threads, own_rank=2),
     )
     return of_values if tangent is None else (of_values, along)
 
@@ -655,7 +663,7 @@ def given_pose(
 
 def _needs_formula(first: Tensor) -> bool:
     """Return whether an operation is left to torch: without kernels, or under a transform."""
-    if not (first.is_cpu or first.is_meta):
+    if not has_kernels(first.device.type):
         return True
     return torch._C._are_functorch_transforms_active() or _is_forward_ad()
 
@@ -778,7 +786,7 @@ class _GivenPose:
             *map(_readable, tangents or (None,) * self._num_arrays),
             *outputs,
             along if tangents else None,
-            threads(num_threads, keypoints.shape[0] if keypoints.ndim == 3 else 1),
+            _where(keypoints, num_threads, own_rank=2),
         )
         return (*outputs, along) if tangents else tuple(outputs)
 

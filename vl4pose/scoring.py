@@ -625,10 +625,12 @@ def compute_pass(
     plan = _plan(maps.shape, names, options, skeleton, allocator)
     links = None
     if plan.tree is not None:
-        links = _take_per_image(params, "params", plan.params_shapes, "heatmaps")
+        links = _take_per_image(
+            params, "params", plan.params_shapes, "heatmaps", kind.device_of(maps)
+        )
     outputs = list(starmap(allocator.empty, plan.layouts))
-    max_threads = threads(num_threads, plan.num_images)
-    _core.score(maps, links, plan.tree, plan.options, names, outputs, max_threads)
+    where = kind.where(maps, threads(num_threads, plan.num_images))
+    _core.score(maps, links, plan.tree, plan.options, names, outputs, where)
     return kind.finish(outputs, plan.is_batch)
 
 
@@ -734,11 +736,11 @@ def compute_peak_weights(
     values, kind = take(values, "values")
     allocator = kind.check_floating(values, "values")
     shape = checked_values_shape(values.shape)
-    counts = None if count is None else _checked_count(count, values)
+    counts = None if count is None else _checked_count(count, values, kind.device_of(values))
     result = allocator.result(shape)
     num_images = shape[0] if len(shape) == 3 else 1
-    max_threads = threads(num_threads, num_images)
-    _core.peak_weights(values, counts, temperature, result, max_threads)
+    where = kind.where(values, threads(num_threads, num_images))
+    _core.peak_weights(values, counts, temperature, result, where)
     return kind.finish([result], is_batch=True)[0]
 
 
@@ -793,15 +795,16 @@ def compute_given_pose(
     points, kind = take(keypoints, "keypoints")
     allocator = kind.check_floating(points, "keypoints")
     shapes = shapes_of_pose(name, points.shape, skeleton)
+    device = kind.device_of(points)
     links = [
-        _take_per_image(array, argument, shapes.of_links[argument], "keypoints")
+        _take_per_image(array, argument, shapes.of_links[argument], "keypoints", device)
         for argument, array in of_links.items()
     ]
-    mask = None if visible is None else _take_visible(visible, shapes.visible)
+    mask = None if visible is None else _take_visible(visible, shapes.visible, device)
     result = allocator.result(shapes.per_link if per_link else shapes.lead)
-    max_threads = threads(num_threads, shapes.num_images)
+    where = kind.where(points, threads(num_threads, shapes.num_images))
     operation = getattr(_core, name)
-    operation(points, *links, mask, shapes.tree, result, per_link, max_threads)
+    operation(points, *links, mask, shapes.tree, result, per_link, where)
     return kind.finish([result], is_batch=shapes.lead != ())[0]
 
 
@@ -864,10 +867,10 @@ def _per_image_shapes(lead: tuple[int, ...], own: tuple[int, ...]) -> tuple[tupl
 
 
 def _take_per_image(
-    array: Any, argument: str, shapes: tuple[tuple[int, ...], ...], first: str
+    array: Any, argument: str, shapes: tuple[tuple[int, ...], ...], first: str, device: str
 ) -> Any:
-    """Return a floating argument of one of the shapes, beside the first one."""
-    taken, kind = take(array, argument, first)
+    """Return a floating argument of one of the shapes, beside the first one on its device."""
+    taken, kind = take(array, argument, first, device)
     kind.check_floating(taken, argument)
     check_shape(taken.shape, argument, shapes)
     return taken
@@ -880,8 +883,8 @@ def check_shape(shape: tuple[int, ...], argument: str, shapes: tuple[tuple[int, 
         raise ValueError(f"{argument} must have shape {rule}, got {tuple(shape)}")
 
 
-def _take_visible(visible: Any, shape: tuple[int, ...]) -> Any:
-    mask, kind = take(visible, "visible", "keypoints")
+def _take_visible(visible: Any, shape: tuple[int, ...], device: str) -> Any:
+    mask, kind = take(visible, "visible", "keypoints", device)
     if mask.dtype != kind.bool_:
         raise TypeError(f"visible must be bool, got {mask.dtype}")
     if tuple(mask.shape) != shape:
@@ -889,15 +892,15 @@ def _take_visible(visible: Any, shape: tuple[int, ...]) -> Any:
     return mask
 
 
-def _checked_count(count: Any, values: Any) -> Any:
-    counts, kind = take(count, "count", "values")
+def _checked_count(count: Any, values: Any, device: str) -> Any:
+    counts, kind = take(count, "count", "values", device)
     integers = kind.integers(counts)
     if integers is None:
         raise TypeError(f"count must be integer, got {counts.dtype}")
     *shape, K = values.shape
     if tuple(integers.shape) != tuple(shape):
         raise ValueError(f"count must have shape {tuple(shape)}, got {tuple(integers.shape)}")
-    if 0 not in shape:
+    if 0 not in shape and device == "cpu":  # a GPU would have to be waited for
         lowest, highest = int(integers.min()), int(integers.max())
         if lowest < 0 or highest > K:
             worst = lowest if lowest < 0 else highest
