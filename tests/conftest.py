@@ -17,6 +17,8 @@ sys.path.insert(0, str(Path(__file__).parent))  # for strategies.py, which the t
 # For bench/; last, so that the installed package comes before the source folder beside it.
 sys.path.append(str(Path(__file__).parents[1]))
 
+import on_gpu
+
 # A plain run draws the same cases every time; `pytest --hypothesis-profile=long` draws many others.
 settings.register_profile(
     "ci",
@@ -35,16 +37,22 @@ settings.register_profile(
 settings.load_profile("ci")
 
 
-CPU_CAPABILITIES = ["baseline"]
+KERNELS = ["baseline"]
 if platform.machine().lower() in ("x86_64", "amd64"):
-    CPU_CAPABILITIES += ["avx2", "avx512"]
+    KERNELS += ["avx2", "avx512"]
 if "cuda_emulated" in vl4pose.cpu_capabilities():  # of builds for tests
-    CPU_CAPABILITIES.append("cuda_emulated")
+    KERNELS.append("cuda_emulated")
+if on_gpu.missing() is None:  # else test_cuda.py says why
+    KERNELS.append("cuda")
 
 
-@pytest.fixture(scope="module", params=CPU_CAPABILITIES)
-def cpu_capability(request: pytest.FixtureRequest) -> Iterator[str]:
+@pytest.fixture(scope="module", params=KERNELS)
+def kernels(request: pytest.FixtureRequest) -> Iterator[str]:
     """Run a module's tests on each set of kernels; those of the core use it."""
+    if request.param == "cuda":
+        with on_gpu.run_there():
+            yield request.param
+        return
     if request.param not in vl4pose.cpu_capabilities():
         pytest.skip(f"needs a CPU with {request.param}: this one has none")
     before = vl4pose.get_cpu_capability()

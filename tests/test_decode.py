@@ -28,7 +28,7 @@ from strategies import (
 import vl4pose
 from vl4pose import reference
 
-pytestmark = pytest.mark.usefixtures("cpu_capability")
+pytestmark = pytest.mark.usefixtures("kernels")
 
 INF = np.inf
 Decode: TypeAlias = Callable[..., vl4pose.Decoded[Any]]

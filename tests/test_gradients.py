@@ -386,7 +386,7 @@ def assert_derivatives_close(
         torch.testing.assert_close(gradient, judge, rtol=1e-9, atol=rounding * (1 + largest))
 
 
-@pytest.mark.usefixtures("cpu_capability")
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("method", METHODS)
 @given(images(), st.integers(0, 2**31))
 @examples(0.6)
@@ -413,7 +413,7 @@ def test_derivatives_of_scores_equal_those_of_an_enumeration(
     )
 
 
-@pytest.mark.usefixtures("cpu_capability")
+@pytest.mark.usefixtures("kernels")
 @given(images(), st.integers(0, 2**31))
 @examples(0.6)
 def test_derivatives_of_entropy_equal_those_of_its_definition(batch: Images, seed: int) -> None:
@@ -547,7 +547,7 @@ def softmax_of_rows(values: Tensor, count: Tensor | None, temperature: float) ->
     return result
 
 
-@pytest.mark.usefixtures("cpu_capability")
+@pytest.mark.usefixtures("kernels")
 @given(rows_of_values(), st.integers(0, 2**31))
 @examples(0.6)
 def test_derivatives_of_weights_equal_those_of_softmax(
@@ -676,7 +676,7 @@ def poses(draw: st.DrawFn) -> Poses:
     return Poses(tree(links), arrays[0], mask, arrays[1:], per_link, upstream, directions)
 
 
-@pytest.mark.usefixtures("cpu_capability")
+@pytest.mark.usefixtures("kernels")
 @given(poses())
 @examples(0.6)
 def test_derivatives_of_given_poses_equal_those_of_densities(case: Poses) -> None:
@@ -825,7 +825,7 @@ def test_params_of_another_kind() -> None:
 # Images that are not finite ----------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("cpu_capability")
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("bad", [NAN, INF])
 @pytest.mark.parametrize("argument", ["heatmaps", "params"])
 @pytest.mark.parametrize("method", METHODS)

@@ -23,7 +23,7 @@ from strategies import (
 import vl4pose
 from vl4pose import reference
 
-pytestmark = pytest.mark.usefixtures("cpu_capability")
+pytestmark = pytest.mark.usefixtures("kernels")
 
 
 def check(heatmaps: np.ndarray, **options: Any) -> None:

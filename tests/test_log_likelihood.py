@@ -35,7 +35,7 @@ from strategies import (
 import vl4pose
 from vl4pose import get_skeleton, reference
 
-pytestmark = pytest.mark.usefixtures("cpu_capability")
+pytestmark = pytest.mark.usefixtures("kernels")
 
 NAN = np.nan
 # Arithmetic is double; a result differs from a double judge by half a unit of its own precision,

@@ -43,7 +43,7 @@ import vl4pose
 from vl4pose import Analysis, Peaks, Refined, Skeleton, Status, _arrays, _core, reference
 from vl4pose._options import check_options, core_options, threads
 
-pytestmark = pytest.mark.usefixtures("cpu_capability")
+pytestmark = pytest.mark.usefixtures("kernels")
 
 NAN, INF = np.nan, np.inf
 PEAK_OPTIONS = ("num_peaks", "min_distance", "threshold_abs", "threshold_rel", "exclude_border")

@@ -29,7 +29,7 @@ from strategies import (
 import vl4pose
 from vl4pose import reference
 
-pytestmark = pytest.mark.usefixtures("cpu_capability")
+pytestmark = pytest.mark.usefixtures("kernels")
 
 INF, NAN = np.inf, np.nan
 

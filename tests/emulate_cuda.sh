@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Runs the core's tests on the kernels of GPUs, on emulated threads (tests/emulated_group.h).
+# Usage: tests/emulate_cuda.sh PYTHON [PYTEST ARGUMENTS], where PYTHON has the extra `test` installed.
+set -euo pipefail
+packages=$("$1" -c "import sysconfig; print(sysconfig.get_path('purelib'))")
+python=$1
+shift
+cd "$(dirname "$0")/.."
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# An environment of its own, which sees the other's packages but not its editable vl4pose.
+"$python" -m venv "$work/venv"
+python=$work/venv/bin/python
+echo "$packages" > "$("$python" -c "import sysconfig; print(sysconfig.get_path('purelib'))")/other.pth"
+"$python" -m pip install -q --no-deps . -C build-dir="$work/build" \
+  -C cmake.define.VL4POSE_EMULATE_CUDA=ON -C cmake.define.VL4POSE_CUDA=OFF
+
+"$work/build/emulated_group_test" > "$work/log" || { cat "$work/log"; exit 1; }
+# Two tests are left out: one measures memory, of which the emulated threads' stacks take more; the
+# other forks while threads run.
+tests=(tests/test_local_maxima.py tests/test_weights.py tests/test_log_likelihood.py
+  tests/test_refine.py tests/test_decode.py tests/test_score.py)
+"$python" -P -m pytest -q -n auto -p no:cacheprovider \
+  -k "cuda_emulated and not batch_is_never_copied and not forked_during" "${@:-${tests[@]}}"
+# These run on whatever is in use.
+VL4POSE_CPU_CAPABILITY=cuda_emulated "$python" -P -m pytest -q -n auto -p no:cacheprovider \
+  tests/test_gradients.py tests/test_losses.py
