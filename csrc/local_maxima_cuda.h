@@ -67,8 +67,13 @@ template <class T>
 VL4POSE_DEVICE T larger(T a, T b) {
   return a > b ? a : b;
 }
-#if defined(__CUDACC__)
+template <class T>
+VL4POSE_DEVICE T smaller(T a, T b) {
+  return a < b ? a : b;
+}
+#if defined(__CUDACC__)  // one instruction each
 VL4POSE_DEVICE inline float larger(float a, float b) { return fmaxf(a, b); }
+VL4POSE_DEVICE inline float smaller(float a, float b) { return fminf(a, b); }
 #endif
 
 // A warp's search in maps of one size, one after another. The memory that it works in, of
@@ -144,6 +149,9 @@ class MapPeaks {
     return candidates_ + std::int64_t{r} * grid_.words();
   }
 
+  template <bool reads_pairs>
+  VL4POSE_DEVICE void scan_columns(const DeviceMap<Stored>& map, int x, int begin, int end,
+                                   MapSummary<T>& of_lane) const;
   VL4POSE_DEVICE T maximum_across(int r, int column) const;
   VL4POSE_DEVICE void mark_candidates(T bound) const;
   VL4POSE_DEVICE Best best_below(T bound) const;
@@ -169,53 +177,61 @@ class MapPeaks {
 template <class Warp, class Stored>
 VL4POSE_DEVICE auto MapPeaks<Warp, Stored>::scan(const DeviceMap<Stored>& map, int begin,
                                                  int end) const -> MapSummary<T> {
+  MapSummary<T> of_lane{kLowest, kInfinity, true};
+  for (int left = 0; left < map.W && begin < end; left += 2 * Warp::kSize) {
+    const int x = left + 2 * warp_.lane();
+    map.has_pairs() ? scan_columns<true>(map, x, begin, end, of_lane)
+                    : scan_columns<false>(map, x, begin, end, of_lane);
+  }
+  return {warp_.largest(of_lane.largest), -warp_.largest(-of_lane.smallest),
+          warp_.where(!of_lane.is_finite) == 0};
+}
+
+// Adds to a lane's summary two columns, which may lie behind the row's end.
+template <class Warp, class Stored>
+template <bool reads_pairs>
+VL4POSE_DEVICE void MapPeaks<Warp, Stored>::scan_columns(const DeviceMap<Stored>& map, int x,
+                                                         int begin, int end,
+                                                         MapSummary<T>& of_lane) const {
   using Pair = typename DeviceMap<Stored>::Pair;
   const int y_begin = begin * grid_.height;
   const int y_end = std::min(end * grid_.height, map.H);
-  if (y_begin >= y_end) return {kLowest, kInfinity, true};
-  T largest = kLowest, opposite_of_smallest = kLowest;
-  bool is_finite = true;
-  for (int left = 0; left < map.W; left += 2 * Warp::kSize) {
-    const int x = left + 2 * warp_.lane();
-    // Each row is asked for so many rows before it is looked at.
-    Pair rows[kRowsAhead];
-    const std::byte* ahead = map.row(y_begin);
-    const auto read = [&](int y) {
-      const Pair pair = map.pair(ahead, x);
-      if (y + 1 < y_end) ahead += map.row_stride();
-      return pair;
-    };
-    for (int i = 0; i < kRowsAhead; ++i) rows[i] = read(y_begin + i);
-    Pair columns{kLowest, kLowest};
-    T* row = cells_row(begin);
-    int bottom = std::min(y_begin + grid_.height, y_end);  // of the row of cells
-    for (int top = y_begin; top < y_end; top += kRowsAhead) {
-      for (int i = 0; i < kRowsAhead; ++i) {
-        if (top + i >= y_end) break;
-        const auto [a, b] = rows[i];
-        rows[i] = read(top + i + kRowsAhead);
-        is_finite = is_finite && a < kInfinity && b < kInfinity;
-        // So ordered, NaN gives the other.
-        opposite_of_smallest = larger(-b, larger(-a, opposite_of_smallest));
-        columns.first = larger(a, columns.first);
-        columns.second = larger(b, columns.second);
-        if (top + i + 1 < bottom) continue;
-        const T both = larger(columns.first, columns.second);
-        largest = larger(largest, both);
-        if (grid_.width == 2) {
-          if (x < map.W) row[x / 2] = both;
-        } else {
-          if (x < map.W) row[x] = columns.first;
-          if (x + 1 < map.W) row[x + 1] = columns.second;
-        }
-        columns = {kLowest, kLowest};
-        row += grid_.stride;
-        bottom = std::min(bottom + grid_.height, y_end);
+  // Each row is asked for so many rows before it is looked at.
+  Pair rows[kRowsAhead];
+  typename DeviceMap<Stored>::template Descent<reads_pairs> ahead(map, y_begin, x);
+  const auto read = [&](int y) {
+    const Pair pair = *ahead;
+    if (y + 1 < y_end) ++ahead;
+    return pair;
+  };
+  for (int i = 0; i < kRowsAhead; ++i) rows[i] = read(y_begin + i);
+  Pair columns{kLowest, kLowest};
+  T* row = cells_row(begin);
+  int bottom = std::min(y_begin + grid_.height, y_end);  // of the row of cells
+  for (int top = y_begin; top < y_end; top += kRowsAhead) {
+    for (int i = 0; i < kRowsAhead; ++i) {
+      if (top + i >= y_end) break;
+      const auto [a, b] = rows[i];
+      rows[i] = read(top + i + kRowsAhead);
+      of_lane.is_finite = of_lane.is_finite && a < kInfinity && b < kInfinity;
+      // So ordered, NaN gives the other.
+      of_lane.smallest = smaller(b, smaller(a, of_lane.smallest));
+      columns.first = larger(a, columns.first);
+      columns.second = larger(b, columns.second);
+      if (top + i + 1 < bottom) continue;
+      const T both = larger(columns.first, columns.second);
+      of_lane.largest = larger(both, of_lane.largest);
+      if (grid_.width == 2) {
+        if (x < map.W) row[x / 2] = both;
+      } else {
+        if (x < map.W) row[x] = columns.first;
+        if (x + 1 < map.W) row[x + 1] = columns.second;
       }
+      columns = {kLowest, kLowest};
+      row += grid_.stride;
+      bottom = std::min(bottom + grid_.height, y_end);
     }
   }
-  return {warp_.largest(largest), -warp_.largest(opposite_of_smallest),
-          warp_.where(!is_finite) == 0};
 }
 
 template <class Warp, class Stored>

@@ -32,23 +32,47 @@ class DeviceMap {
     has_pairs_ = column_stride_ == sizeof(Stored) && W % 2 == 0 && place % sizeof(Two) == 0;
   }
 
-  VL4POSE_HOST_DEVICE T operator()(int y, int x) const { return at(data_ + y * row_stride_, x); }
-
-  // Where a row begins.
-  VL4POSE_HOST_DEVICE const std::byte* row(int y) const { return data_ + y * row_stride_; }
-  VL4POSE_HOST_DEVICE std::int64_t row_stride() const { return row_stride_; }
-
-  // Pixels x and x + 1 of a row, x being even; behind the row's end, its last ones.
-  VL4POSE_HOST_DEVICE Pair pair(const std::byte* row, int x) const {
-    const int last = W - 1;
-    if (has_pairs_) {
-      const int first = x < last ? x : last - 1;
-      const Two two = *reinterpret_cast<const Two*>(row + first * int{sizeof(Stored)});
-      return {widen(two.first), widen(two.second)};
-    }
-    return {at(row, x < last ? x : last), at(row, x < last ? x + 1 : last)};
+  VL4POSE_HOST_DEVICE T operator()(int y, int x) const {
+    return at(data_ + y * row_stride_ + x * column_stride_);
   }
 
+  // Whether the pixels 0 and 1, 2 and 3, ... of every row can be read as one.
+  VL4POSE_HOST_DEVICE bool has_pairs() const { return has_pairs_; }
+
+  // Goes down the map, from row y on, in columns x and x + 1, x being even. What is behind the
+  // row's end are its last pixels.
+  template <bool reads_pairs>
+  class Descent {
+   public:
+    VL4POSE_HOST_DEVICE Descent(const DeviceMap& map, int y, int x) : row_stride_(map.row_stride_) {
+      const int last = map.W - 1, second = x < last ? x + 1 : last;
+      const int first = x < last ? x : last - static_cast<int>(reads_pairs);
+      const std::byte* const row = map.data_ + y * row_stride_;
+      first_ = row + first * map.column_stride_;
+      second_ = row + second * map.column_stride_;
+    }
+
+    // The pixels of the row.
+    VL4POSE_HOST_DEVICE Pair operator*() const {
+      if constexpr (reads_pairs) {
+        const Two two = *reinterpret_cast<const Two*>(first_);
+        return {widen(two.first), widen(two.second)};
+      } else {
+        return {at(first_), at(second_)};
+      }
+    }
+    VL4POSE_HOST_DEVICE void operator++() {
+      first_ += row_stride_;
+      second_ += row_stride_;
+    }
+
+   private:
+    const std::byte *first_, *second_;
+    const std::int64_t row_stride_;
+  };
+
+  // The address of the map's first pixel.
+  VL4POSE_HOST_DEVICE const std::byte* data() const { return data_; }
   // Whether the map is one piece of memory.
   VL4POSE_HOST_DEVICE bool is_contiguous() const {
     return column_stride_ == sizeof(Stored) && row_stride_ == W * column_stride_;
@@ -61,8 +85,8 @@ class DeviceMap {
     Stored first, second;
   };
 
-  VL4POSE_HOST_DEVICE T at(const std::byte* row, int x) const {
-    return widen(*reinterpret_cast<const Stored*>(row + x * column_stride_));
+  VL4POSE_HOST_DEVICE static T at(const std::byte* pixel) {
+    return widen(*reinterpret_cast<const Stored*>(pixel));
   }
 
   const std::byte* data_;

@@ -4,10 +4,16 @@
 namespace vl4pose {
 inline namespace VL4POSE_CPU_CAPABILITY {
 
-// Of so many registers that nothing is spilled, so many blocks of four warps fit into a
-// multiprocessor.
+// So many blocks of four warps fit into a multiprocessor without that a thread spills registers.
 template <class Stored>
-__global__ void __launch_bounds__(32 * kMaxWarps, sizeof(Stored) == 8 ? 4 : 5)
+#if __CUDA_ARCH__ == 700
+constexpr int kBlocksAtOnce = 4;
+#else
+constexpr int kBlocksAtOnce = sizeof(Stored) == 8 ? 4 : 5;
+#endif
+
+template <class Stored>
+__global__ void __launch_bounds__(32 * kMaxWarps, kBlocksAtOnce<Stored>)
     score_kernel(const __grid_constant__ ScoreArguments<Wide<Stored>> arguments) {
   score_block<Block, Stored>(Block{}, arguments);
 }

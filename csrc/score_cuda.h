@@ -176,7 +176,7 @@ class ScorePass {
     MapSummary<T> all = part;
     for (int i = 0; i < block_.num_warps(); ++i) {
       all.largest = larger(parts[i].largest, all.largest);
-      all.smallest = -larger(-parts[i].smallest, -all.smallest);
+      all.smallest = smaller(parts[i].smallest, all.smallest);
       all.is_finite = all.is_finite && parts[i].is_finite;
     }
     return all;
@@ -188,7 +188,7 @@ class ScorePass {
     if (!map.is_contiguous()) return;
     const std::int64_t bytes = std::int64_t{map.H} * map.W * int{sizeof(Stored)};
     for (std::int64_t i = warp().lane() * kLine; i < bytes; i += Warp::kSize * kLine) {
-      warp().prefetch(map.row(0) + i);
+      warp().prefetch(map.data() + i);
     }
   }
 
