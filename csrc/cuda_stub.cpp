@@ -24,6 +24,11 @@ const CudaKernels<double>& cuda_kernels() {
   throw_missing();
 }
 
+void* cuda_allocate(const CudaStream&, std::int64_t) { throw_missing(); }
+void cuda_free(const CudaStream&, void*) noexcept {}
+int cuda_device_of(const void*) { throw_missing(); }
+void cuda_wait(const CudaStream&, const CudaStream&) { throw_missing(); }
+
 std::string cuda_version() { return {}; }
 
 }  // namespace vl4pose

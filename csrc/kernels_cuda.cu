@@ -22,6 +22,43 @@ const CudaKernels<double>& cuda_kernels() {
   return kKernels<double>;
 }
 
+void* cuda_allocate(const CudaStream& stream, std::int64_t bytes) {
+  const CurrentDevice device(stream.device);
+  void* memory = nullptr;
+  check_cuda(cudaMallocAsync(&memory, static_cast<std::size_t>(bytes),
+                             static_cast<cudaStream_t>(stream.handle)));
+  return memory;
+}
+
+void cuda_free(const CudaStream& stream, void* memory) noexcept {
+  try {
+    const CurrentDevice device(stream.device);
+    cudaFreeAsync(memory, static_cast<cudaStream_t>(stream.handle));
+  } catch (const std::runtime_error&) {  // the process ends, and CUDA has ended before it
+  }
+}
+
+int cuda_device_of(const void* address) {
+  cudaPointerAttributes attributes{};
+  check_cuda(cudaPointerGetAttributes(&attributes, address));
+  if (attributes.type != cudaMemoryTypeDevice && attributes.type != cudaMemoryTypeManaged) {
+    throw std::invalid_argument("__cuda_array_interface__ must give an address on a GPU");
+  }
+  return attributes.device;
+}
+
+void cuda_wait(const CudaStream& waiting, const CudaStream& other) {
+  if (waiting.handle == other.handle) return;
+  const CurrentDevice device(waiting.device);
+  cudaEvent_t event;
+  check_cuda(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
+  const cudaError_t recorded = cudaEventRecord(event, static_cast<cudaStream_t>(other.handle));
+  const cudaError_t waits = cudaStreamWaitEvent(static_cast<cudaStream_t>(waiting.handle), event);
+  cudaEventDestroy(event);  // as soon as nobody waits for it
+  check_cuda(recorded);
+  check_cuda(waits);
+}
+
 std::string cuda_version() { return version_text(CUDART_VERSION); }
 
 }  // namespace vl4pose

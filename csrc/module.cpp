@@ -12,6 +12,7 @@
 #include "log_likelihood.h"
 #include "offset_log_likelihood.h"
 #include "python_array.h"
+#include "python_memory.h"
 #include "score.h"
 #include "score_backward.h"
 #include "weights.h"
@@ -401,6 +402,12 @@ PYBIND11_MODULE(_core, module) {
              return PythonStream{{device, reinterpret_cast<void*>(handle)}, empty};
            }),
            py::arg("device"), py::arg("handle"), py::arg("empty"));
+  py::class_<CudaMemory>(module, "CudaMemory")
+      .def(py::init<int, std::intptr_t, std::vector<std::int64_t>, const std::string&>(),
+           py::arg("device"), py::arg("handle"), py::arg("shape"), py::arg("dtype"))
+      .def("__dlpack__", &CudaMemory::dlpack, py::kw_only(), py::arg("stream") = py::none())
+      .def("__dlpack_device__", &CudaMemory::dlpack_device)
+      .def_property_readonly("__cuda_array_interface__", &CudaMemory::cuda_array_interface);
   module.def("score", &bind_score);
   module.def("peak_weights", &bind_peak_weights);
   module.def("pose_log_likelihood", &bind_pose_log_likelihood);
@@ -410,6 +417,9 @@ PYBIND11_MODULE(_core, module) {
   module.def("pose_log_likelihood_backward", &bind_pose_log_likelihood_backward);
   module.def("offset_log_likelihood_backward", &bind_offset_log_likelihood_backward);
   module.def("build_info", &build_info);
+  module.def("cuda_device_of", [](std::intptr_t address) {
+    return cuda_device_of(reinterpret_cast<const void*>(address));
+  });
   module.def("cpu_capabilities", &cpu_capabilities);
   module.def("cpu_capability", &cpu_capability);
   module.def("set_cpu_capability", &set_cpu_capability);

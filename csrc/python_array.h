@@ -186,6 +186,7 @@ class ArrayReader {
       }
       return from_dlpack(tensor, where_);
     }
+    if (where_.stream && !py::hasattr(source, "__dlpack__")) return from_interface(source);
     py::object capsule = where_.stream ? on_stream(source) : source.attr("__dlpack__")();
     auto* managed = static_cast<DLManagedTensor*>(PyCapsule_GetPointer(capsule.ptr(), "dltensor"));
     if (!managed) throw py::error_already_set();
@@ -199,6 +200,36 @@ class ArrayReader {
   py::object on_stream(const py::handle& source) const {
     const auto handle = reinterpret_cast<std::intptr_t>(where_.stream->handle);
     return source.attr("__dlpack__")(py::arg("stream") = handle == 0 ? 1 : handle);
+  }
+
+  // Likewise, of an array of libraries that know __cuda_array_interface__ alone.
+  Array from_interface(const py::handle& source) const {
+    const py::dict interface = source.attr("__cuda_array_interface__");
+    const auto get = [&](const char* key) {
+      return interface.contains(key) ? py::object(interface[key]) : py::object(py::none());
+    };
+    if (!get("stream").is_none()) {
+      CudaStream producer = *where_.stream;
+      const auto handle = interface["stream"].cast<std::intptr_t>();
+      producer.handle = reinterpret_cast<void*>(handle == 1 ? std::intptr_t{0} : handle);
+      cuda_wait(*where_.stream, producer);
+    }
+    const py::sequence shape = interface["shape"];
+    check_rank(static_cast<int>(shape.size()));
+    Array array;
+    array.dtype = dtype_of(py::dtype::from_args(interface["typestr"]));
+    array.ndim = static_cast<int>(shape.size());
+    const auto address = py::tuple(interface["data"])[0].cast<std::intptr_t>();
+    array.data = reinterpret_cast<std::byte*>(address);
+    std::int64_t compact = size_of(array.dtype);
+    for (int axis = array.ndim - 1; axis >= 0; --axis) {
+      array.shape[axis] = shape[axis].cast<std::int64_t>();
+      const bool is_compact = get("strides").is_none();
+      array.strides[axis] =
+          is_compact ? compact : py::tuple(interface["strides"])[axis].cast<std::int64_t>();
+      compact *= array.shape[axis];
+    }
+    return array;
   }
 
   const Where& where_;

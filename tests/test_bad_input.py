@@ -39,10 +39,13 @@ class Case(NamedTuple):
 
 
 class OnAnotherDevice:
-    """An array in the memory of a CUDA device, as far as DLPack is concerned."""
+    """An array in the memory of some device, as far as DLPack is concerned."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return 2, 0
+        return self._number, 0
 
     def __dlpack__(self, **_: Any) -> Any:
         raise AssertionError("nobody may read this memory")
@@ -115,8 +118,7 @@ def kinds(argument: str, good: np.ndarray) -> list[Bad]:
     native = f"{floating} in native byte order, got "
     with_mask = f"{argument} must be an array without a mask, got a masked array: fill it first"
     elsewhere = (
-        f"{argument} must be in CPU memory, got DLPack device 2:0: of GPU arrays, vl4pose takes "
-        "torch tensors"
+        f"{argument} must be in the memory of the CPU or of an NVIDIA GPU, got DLPack device 10:0"
     )
     without_data = (
         f"{argument} must be a tensor that holds data, got one that does not, as in "
@@ -176,7 +178,7 @@ def kinds(argument: str, good: np.ndarray) -> list[Bad]:
             f"{argument} must be a dense tensor, got a nested one",
         ),
         ("a tensor without storage", freed, TypeError, without_data),
-        ("on another DLPack device", OnAnotherDevice(), RuntimeError, elsewhere),
+        ("on another DLPack device", OnAnotherDevice(10), RuntimeError, elsewhere),
     ]
 
 
@@ -215,7 +217,10 @@ def with_gradient(argument: str, good: np.ndarray) -> list[Bad]:
 def on_devices(argument: str, good: np.ndarray, first: str) -> list[Bad]:
     """What the other arrays may not be beside a first one on the CPU."""
     message = f"{argument} must be on the device of {first} (cpu), got cuda:0"
-    return [("on another device", on_device(good, "cuda"), ValueError, message)]
+    return [
+        ("on another device", on_device(good, "cuda"), ValueError, message),
+        ("on another DLPack device than the first", OnAnotherDevice(2), ValueError, message),
+    ]
 
 
 def shapes(rule: str, bad: dict[str, np.ndarray], got: str = "got ") -> list[Bad]:

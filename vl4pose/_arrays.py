@@ -21,7 +21,8 @@ import numpy.typing as npt
 from vl4pose import _core
 
 FLOATING = "float16, bfloat16, float32 or float64"
-_DLPACK_CPU = 1
+# DLPack's numbers of memory that the CPU can read (pinned memory too), and that a GPU can.
+_DLPACK_CPU, _DLPACK_CUDA = (1, 3), (2, 13)
 _CPU = "cpu"
 # Whether this build has kernels for GPUs.
 HAS_CUDA = _core.build_info()["cuda"] is not None
@@ -159,12 +160,6 @@ class _DLPackKind(_NumpyKind):
         self._from_dlpack = getattr(namespace, "from_dlpack", None)
 
     def take(self, array: Any, argument: str, first: str, device: str) -> Any:
-        kind, index = array.__dlpack_device__()
-        if kind != _DLPACK_CPU:
-            raise RuntimeError(
-                f"{argument} must be in CPU memory, got DLPack device {int(kind)}:{index}: of GPU "
-                "arrays, vl4pose takes torch tensors"
-            )
         super().take(array, argument, first, device)
         try:
             return np.from_dlpack(array)
@@ -174,6 +169,81 @@ class _DLPackKind(_NumpyKind):
     def finish(self, results: list[Any], is_batch: bool) -> list[Any]:
         if self._from_dlpack is None:
             return super().finish(results, is_batch)
+        return [self._from_dlpack(result) for result in results]
+
+
+class _GpuAllocator(Allocator):
+    def __init__(self, empty: Callable[..., Any], result_dtype: str) -> None:
+        self.empty, self._result_dtype = empty, result_dtype
+
+    def layout(self, shape: tuple[int, ...], dtype: str) -> tuple[Any, ...]:
+        return shape, self._result_dtype if dtype == "result" else dtype
+
+
+class _GpuKind(ArrayKind):
+    """Arrays on a GPU of other libraries than torch, through DLPack or __cuda_array_interface__.
+
+    CuPy lends the memory of the results. Of libraries whose arrays do not change, as JAX's, it is
+    vl4pose's own, which their from_dlpack makes an array of; those that have none get what can be
+    read through either protocol.
+    """
+
+    int32, bool_ = np.dtype(np.int32), np.dtype(np.bool_)
+
+    def __init__(self, example: Any, index: int) -> None:
+        self._index = index
+        library = sys.modules.get(type(example).__module__.partition(".")[0])
+        self._cupy: Any = library if getattr(library, "__name__", "") == "cupy" else None
+        namespace = getattr(example, "__array_namespace__", lambda: None)()
+        self._from_dlpack = getattr(namespace, "from_dlpack", None)
+        self._allocators: dict[str, Allocator] = {}
+
+    def take(self, array: Any, argument: str, first: str, device: str) -> Any:
+        if first and device != self.device_of(array):
+            raise ValueError(_elsewhere(argument, first, device, self.device_of(array)))
+        if not HAS_CUDA:
+            raise RuntimeError(
+                f"{argument} must be in CPU memory, got an array on {self.device_of(array)}: this "
+                "build of vl4pose has CPU kernels only"
+            )
+        return array
+
+    def device_of(self, array: Any) -> str:
+        return f"cuda:{self._index}"
+
+    def where(self, array: Any, num_threads: int) -> int | _core.CudaStream:
+        return _core.CudaStream(
+            self._index, self._stream(), lambda num_bytes: self._empty((num_bytes,), "uint8")
+        )
+
+    def _stream(self) -> int:
+        if self._cupy is None:
+            return 0  # the default one, for which DLPack has the others wait
+        with self._cupy.cuda.Device(self._index):
+            return int(self._cupy.cuda.get_current_stream().ptr)
+
+    def _empty(self, shape: tuple[int, ...], dtype: str) -> Any:
+        if self._cupy is None:
+            return _core.CudaMemory(self._index, self._stream(), shape, dtype)
+        with self._cupy.cuda.Device(self._index):
+            return self._cupy.empty(shape, dtype)
+
+    def check_floating(self, array: Any, argument: str) -> Allocator:
+        name = str(array.dtype)
+        if name not in ("float16", "bfloat16", "float32", "float64"):
+            raise TypeError(f"{argument} must be {FLOATING}, got {name}")
+        result_dtype = "float64" if name == "float64" else "float32"
+        return self._allocators.setdefault(result_dtype, _GpuAllocator(self._empty, result_dtype))
+
+    def integers(self, array: Any) -> Any:
+        return array if np.dtype(array.dtype).kind in "iu" else None
+
+    def contiguous(self, array: Any, dtype: Any) -> Any:
+        return array.astype(dtype)
+
+    def finish(self, results: list[Any], is_batch: bool) -> list[Any]:
+        if self._cupy is not None or self._from_dlpack is None:
+            return results
         return [self._from_dlpack(result) for result in results]
 
 
@@ -328,6 +398,7 @@ def _elsewhere(argument: str, first: str, device: str, got: object) -> str:
 
 # By type, of the types that most arguments are. torch's is here once a tensor has come.
 _KINDS: dict[type, ArrayKind] = {np.ndarray: _NumpyKind()}
+_GPU_KINDS: dict[tuple[type, int], ArrayKind] = {}
 
 
 def take(array: Any, argument: str, first: str = "", device: str = _CPU) -> tuple[Any, ArrayKind]:
@@ -362,11 +433,29 @@ def _kind_of(array: Any, argument: str) -> ArrayKind:
             _KINDS[torch.Tensor] = _TorchKind(torch)
         return _KINDS[torch.Tensor]
     if hasattr(array, "__dlpack__") and hasattr(array, "__dlpack_device__"):
-        return _DLPackKind(array)
+        number, index = array.__dlpack_device__()
+        if number in _DLPACK_CPU:
+            return _DLPackKind(array)
+        if number in _DLPACK_CUDA:
+            return _gpu_kind(array, index)
+        raise RuntimeError(
+            f"{argument} must be in the memory of the CPU or of an NVIDIA GPU, got DLPack device "
+            f"{int(number)}:{index}"
+        )
+    if hasattr(array, "__cuda_array_interface__"):
+        return _gpu_kind(array, _core.cuda_device_of(array.__cuda_array_interface__["data"][0]))
     raise TypeError(
         f"{argument} must be a NumPy array, a torch tensor or an array with __dlpack__, got "
         f"{type(array).__name__}"
     )
+
+
+def _gpu_kind(array: Any, index: int) -> ArrayKind:
+    """Return the kind of a type's arrays on a GPU, the same one for all: plans are kept for it."""
+    key = (type(array), index)
+    if key not in _GPU_KINDS:
+        _GPU_KINDS[key] = _GpuKind(array, index)
+    return _GPU_KINDS[key]
 
 
 def is_tensor(array: Any) -> bool:
