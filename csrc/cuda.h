@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "array.h"
 #include "log_likelihood.h"
@@ -60,8 +61,8 @@ struct CudaKernels {
 template <class T>
 const CudaKernels<T>& cuda_kernels();
 
-// Memory of the stream's device, for arrays of libraries that lend none; there when the stream comes
-// to it, and given back when the stream has come so far.
+// Memory of the stream's device, for arrays of libraries that lend none; there when the stream
+// comes to it, and given back when the stream has come so far.
 void* cuda_allocate(const CudaStream& stream, std::int64_t bytes);
 void cuda_free(const CudaStream& stream, void* memory) noexcept;
 
@@ -70,6 +71,9 @@ int cuda_device_of(const void* address);
 
 // Makes what is put on a stream from now on wait for what is on the other one, of the same device.
 void cuda_wait(const CudaStream& waiting, const CudaStream& other);
+
+// The GPUs of this machine, as "NVIDIA H200 (9.0)".
+std::vector<std::string> cuda_devices();
 
 // The version of CUDA that the kernels were compiled with, as "13.0"; empty where there are none.
 std::string cuda_version();

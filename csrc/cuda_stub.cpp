@@ -29,6 +29,7 @@ void cuda_free(const CudaStream&, void*) noexcept {}
 int cuda_device_of(const void*) { throw_missing(); }
 void cuda_wait(const CudaStream&, const CudaStream&) { throw_missing(); }
 
+std::vector<std::string> cuda_devices() { throw_missing(); }
 std::string cuda_version() { return {}; }
 
 }  // namespace vl4pose

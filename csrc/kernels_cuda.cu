@@ -59,6 +59,19 @@ void cuda_wait(const CudaStream& waiting, const CudaStream& other) {
   check_cuda(waits);
 }
 
+std::vector<std::string> cuda_devices() {
+  int count = 0;
+  check_cuda(cudaGetDeviceCount(&count));
+  std::vector<std::string> names;
+  for (int device = 0; device < count; ++device) {
+    cudaDeviceProp properties;
+    check_cuda(cudaGetDeviceProperties(&properties, device));
+    names.push_back(std::string(properties.name) + " (" + std::to_string(properties.major) + "." +
+                    std::to_string(properties.minor) + ")");
+  }
+  return names;
+}
+
 std::string cuda_version() { return version_text(CUDART_VERSION); }
 
 }  // namespace vl4pose

@@ -417,6 +417,7 @@ PYBIND11_MODULE(_core, module) {
   module.def("pose_log_likelihood_backward", &bind_pose_log_likelihood_backward);
   module.def("offset_log_likelihood_backward", &bind_offset_log_likelihood_backward);
   module.def("build_info", &build_info);
+  module.def("cuda_devices", &cuda_devices);
   module.def("cuda_device_of", [](std::intptr_t address) {
     return cuda_device_of(reinterpret_cast<const void*>(address));
   });

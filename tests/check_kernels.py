@@ -33,7 +33,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 STEPS = ("nvcc", "nvrtc")
 # As in CMakeLists.txt. NVRTC's -default-device is to it what --expt-relaxed-constexpr is to nvcc.
-FLAGS = ("-std=c++20", "--fmad=false", "-Xptxas=-v")
+FLAGS = ("-std=c++20", "--fmad=false", "-Xptxas=-v", "-DVL4POSE_CPU_CAPABILITY=device")
 NVCC_FLAGS = (*FLAGS, "--expt-relaxed-constexpr")
 # NVRTC lacks that builtin, and knows no attributes of g++.
 NVRTC_FLAGS = (
@@ -64,7 +64,6 @@ class Job:
 
     source: Path
     architecture: str
-    defines: Sequence[str]
 
     def __str__(self) -> str:
         return f"{self.source.name} for sm_{self.architecture}"
@@ -150,7 +149,6 @@ class Nvcc:
         """Return whether it compiles, and the log."""
         with tempfile.TemporaryDirectory() as folder:
             command = [self._path, f"-arch=sm_{job.architecture}", *NVCC_FLAGS]
-            command += [f"-D{define}" for define in job.defines]
             command += ["-cubin", "-o", f"{folder}/kernels.cubin", str(job.source)]
             run = subprocess.run(
                 command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
@@ -172,7 +170,6 @@ class Nvrtc:
     def compile(self, job: Job) -> tuple[bool, str]:
         """Return whether it compiles, and the log."""
         options = [f"-arch=sm_{job.architecture}", *NVRTC_FLAGS]
-        options += [f"-D{define}" for define in job.defines]
         options += [f"-I{path}" for path in (job.source.parent, *self._includes)]
         program, size = ctypes.c_void_p(), ctypes.c_size_t()
         self._call(
@@ -282,7 +279,7 @@ def check(step: str, arguments: argparse.Namespace) -> tuple[set[str] | None, li
         compiler = Nvcc() if step == "nvcc" else Nvrtc()
         architectures = arguments.architectures if step == "nvcc" else arguments.nvrtc_architectures
         jobs = [
-            Job(source, architecture, arguments.define)
+            Job(source, architecture)
             for source in arguments.sources
             for architecture in architectures
         ]
@@ -311,7 +308,6 @@ def main() -> int:
     add("--steps", nargs="+", choices=STEPS, default=STEPS)
     add("--architectures", nargs="+", default=NVCC_ARCHITECTURES, help="for nvcc")
     add("--nvrtc-architectures", nargs="+", default=NVRTC_ARCHITECTURES, help="for NVRTC")
-    add("-D", "--define", action="append", default=[], help="a macro, as NAME=VALUE")
     add("--log", type=Path, help="what a build printed: nvcc compiles nothing here")
     add("-j", "--jobs", type=int, default=len(os.sched_getaffinity(0)), help="at a time")
     add("--allow-missing", action="store_true", help="do not mind what is missing")

@@ -29,6 +29,7 @@ from rich.console import Console  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
 import vl4pose  # noqa: E402
+from vl4pose import _core  # noqa: E402
 from vl4pose.cli import batches as batches_module  # noqa: E402
 from vl4pose.cli import summary as summary_module  # noqa: E402
 from vl4pose.cli.app import app  # noqa: E402
@@ -1066,7 +1067,13 @@ def test_doctor_needs_no_extras():
     done = run_process(HIDE.format("typer", ["vl4pose", "doctor"]))
     assert done.returncode == 0, done.stderr
     assert re.search(r"typer +not installed: pip install 'vl4pose\[cli\]'", done.stdout)
-    assert re.search(r"cuda +none: this build has CPU kernels only", done.stdout)
+    if _core.build_info()["cuda"] is None:
+        assert re.search(r"cuda +none: this build has CPU kernels only", done.stdout)
+    else:
+        assert re.search(r"cuda +\d+\.\d", done.stdout)
+        assert re.search(
+            r"GPUs +(none: the CUDA kernels of vl4pose need|\w.* \(\d+\.\d\))", done.stdout
+        )
     assert "default threads" in done.stdout
 
 

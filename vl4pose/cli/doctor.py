@@ -73,6 +73,11 @@ def _core_features() -> Iterator[tuple[str, str]]:
         if name == "cuda" and value is None:
             value = "none: this build has CPU kernels only"
         yield name, str(value)
+    if _core.build_info()["cuda"] is not None:
+        try:
+            yield "GPUs", ", ".join(_core.cuda_devices())
+        except RuntimeError as error:
+            yield "GPUs", f"none: {error}"
     try:
         yield "kernels used", f"{get_cpu_capability()}, of {', '.join(cpu_capabilities())}"
     except ValueError as error:  # of the environment variable
