@@ -128,7 +128,6 @@ class MapPeaks {
 
  private:
   static constexpr T kInfinity = std::numeric_limits<T>::infinity();
-  static constexpr int kRowsAhead = 4;  // that are asked for before the first is looked at
 
   // The highest of a lane's candidates, and how many there are of it.
   struct Best {
@@ -149,10 +148,9 @@ class MapPeaks {
     return candidates_ + std::int64_t{r} * grid_.words();
   }
 
-  template <bool reads_pairs>
+  template <bool reads_pairs, int kHeight>
   VL4POSE_DEVICE void scan_columns(const DeviceMap<Stored>& map, int x, int begin, int end,
                                    MapSummary<T>& of_lane) const;
-  VL4POSE_DEVICE T maximum_across(int r, int column) const;
   VL4POSE_DEVICE void mark_candidates(T bound) const;
   VL4POSE_DEVICE Best best_below(T bound) const;
   VL4POSE_DEVICE bool keep_of_cell(const DeviceMap<Stored>& map, int row, int column, T value,
@@ -178,60 +176,76 @@ template <class Warp, class Stored>
 VL4POSE_DEVICE auto MapPeaks<Warp, Stored>::scan(const DeviceMap<Stored>& map, int begin,
                                                  int end) const -> MapSummary<T> {
   MapSummary<T> of_lane{kLowest, kInfinity, true};
+  const int height = map.has_pairs() ? grid_.height : 0;
   for (int left = 0; left < map.W && begin < end; left += 2 * Warp::kSize) {
     const int x = left + 2 * warp_.lane();
-    map.has_pairs() ? scan_columns<true>(map, x, begin, end, of_lane)
-                    : scan_columns<false>(map, x, begin, end, of_lane);
+    if (height == 3) {
+      scan_columns<true, 3>(map, x, begin, end, of_lane);
+    } else if (height == 4) {
+      scan_columns<true, 4>(map, x, begin, end, of_lane);
+    } else if (height > 0) {
+      scan_columns<true, 0>(map, x, begin, end, of_lane);
+    } else {
+      scan_columns<false, 0>(map, x, begin, end, of_lane);
+    }
   }
   return {warp_.largest(of_lane.largest), -warp_.largest(-of_lane.smallest),
           warp_.where(!of_lane.is_finite) == 0};
 }
 
-// Adds to a lane's summary two columns, which may lie behind the row's end.
+// Adds to a lane's summary two columns, which may lie behind the row's end. Cells of kHeight pixels
+// are read one ahead; kHeight is 0 for those of any height.
 template <class Warp, class Stored>
-template <bool reads_pairs>
-VL4POSE_DEVICE void MapPeaks<Warp, Stored>::scan_columns(const DeviceMap<Stored>& map, int x,
-                                                         int begin, int end,
-                                                         MapSummary<T>& of_lane) const {
+template <bool reads_pairs, int kHeight>
+VL4POSE_NOINLINE VL4POSE_DEVICE void MapPeaks<Warp, Stored>::scan_columns(
+    const DeviceMap<Stored>& map, int x, int begin, int end, MapSummary<T>& of_lane) const {
   using Pair = typename DeviceMap<Stored>::Pair;
-  const int y_begin = begin * grid_.height;
-  const int y_end = std::min(end * grid_.height, map.H);
-  // Each row is asked for so many rows before it is looked at.
-  Pair rows[kRowsAhead];
-  typename DeviceMap<Stored>::template Descent<reads_pairs> ahead(map, y_begin, x);
-  const auto read = [&](int y) {
-    const Pair pair = *ahead;
-    if (y + 1 < y_end) ++ahead;
-    return pair;
+  // Copies, which the compiler knows not to change with what is stored.
+  const int H = map.H, W = map.W, height = kHeight > 0 ? kHeight : grid_.height;
+  const int width = grid_.width, stride = grid_.stride;
+  T* cells = cells_row(begin) + x / width;
+  typename DeviceMap<Stored>::template Descent<reads_pairs> rows(map, begin * height, x);
+  auto [largest, smallest, is_finite] = of_lane;
+  T first = kLowest, second = kLowest;
+  const auto take = [&](const Pair& pair) {
+    const T a = widen(pair.first), b = widen(pair.second);
+    is_finite = is_finite && a < kInfinity && b < kInfinity;
+    // So ordered, NaN gives the other.
+    smallest = smaller(b, smaller(a, smallest));
+    first = larger(a, first);
+    second = larger(b, second);
   };
-  for (int i = 0; i < kRowsAhead; ++i) rows[i] = read(y_begin + i);
-  Pair columns{kLowest, kLowest};
-  T* row = cells_row(begin);
-  int bottom = std::min(y_begin + grid_.height, y_end);  // of the row of cells
-  for (int top = y_begin; top < y_end; top += kRowsAhead) {
-    for (int i = 0; i < kRowsAhead; ++i) {
-      if (top + i >= y_end) break;
-      const auto [a, b] = rows[i];
-      rows[i] = read(top + i + kRowsAhead);
-      of_lane.is_finite = of_lane.is_finite && a < kInfinity && b < kInfinity;
-      // So ordered, NaN gives the other.
-      of_lane.smallest = smaller(b, smaller(a, of_lane.smallest));
-      columns.first = larger(a, columns.first);
-      columns.second = larger(b, columns.second);
-      if (top + i + 1 < bottom) continue;
-      const T both = larger(columns.first, columns.second);
-      of_lane.largest = larger(both, of_lane.largest);
-      if (grid_.width == 2) {
-        if (x < map.W) row[x / 2] = both;
-      } else {
-        if (x < map.W) row[x] = columns.first;
-        if (x + 1 < map.W) row[x + 1] = columns.second;
-      }
-      columns = {kLowest, kLowest};
-      row += grid_.stride;
-      bottom = std::min(bottom + grid_.height, y_end);
+  const auto put = [&] {
+    const T both = larger(first, second);
+    largest = larger(both, largest);
+    if (kHeight > 0 || width == 2) {
+      if (x < W) cells[0] = both;
+    } else {
+      if (x < W) cells[0] = first;
+      if (x + 1 < W) cells[1] = second;
+    }
+    cells += stride;
+    first = second = kLowest;
+  };
+  int r = begin;
+  if constexpr (kHeight > 0) {
+    const int last = std::min(end, H / kHeight) - 1;  // that is whole
+    Pair next[kHeight];
+    for (int i = 0; i < kHeight && r <= last; ++i) next[i] = rows.next();
+    for (; r <= last; ++r) {
+      Pair here[kHeight];
+      for (int i = 0; i < kHeight; ++i) here[i] = next[i];
+      for (int i = 0; i < kHeight && r < last; ++i) next[i] = rows.next();
+      for (int i = 0; i < kHeight; ++i) take(here[i]);
+      put();
     }
   }
+  for (; r < end; ++r) {
+    const int bottom = std::min((r + 1) * height, H);
+    for (int y = r * height; y < bottom; ++y) take(rows.next());
+    put();
+  }
+  of_lane = {largest, smallest, is_finite};
 }
 
 template <class Warp, class Stored>
@@ -301,28 +315,28 @@ VL4POSE_NOINLINE VL4POSE_DEVICE void MapPeaks<Warp, Stored>::first_maximum(
   y = x = 0;  // only where someone writes to the map meanwhile
 }
 
-// The maximum of a cell and of those in reach on its sides.
-template <class Warp, class Stored>
-VL4POSE_DEVICE auto MapPeaks<Warp, Stored>::maximum_across(int r, int column) const -> T {
-  const T* const cell = cells_row(r) + column;
-  T highest = *cell;
-  for (int i = 1; i <= grid_.reach; ++i) highest = larger(highest, larger(cell[i], cell[-i]));
-  return highest;
-}
-
 // Marks the cells above a bound that no cell in reach exceeds.
 template <class Warp, class Stored>
 VL4POSE_DEVICE void MapPeaks<Warp, Stored>::mark_candidates(T bound) const {
-  for (int word = 0; word < grid_.words(); ++word) {
-    const int column = std::min(32 * word + warp_.lane(), grid_.columns - 1);
-    const bool is_cell = 32 * word + warp_.lane() < grid_.columns;
-    T above = kLowest, here = maximum_across(0, column);
-    for (int r = 0; r < grid_.rows; ++r) {
-      const T below = r + 1 < grid_.rows ? maximum_across(r + 1, column) : kLowest;
-      const T value = cells_row(r)[column];
-      const T highest = larger(larger(above, below), here);
+  const int rows = grid_.rows, columns = grid_.columns, stride = grid_.stride, reach = grid_.reach;
+  const int words = grid_.words();
+  for (int word = 0; word < words; ++word) {
+    const int column = std::min(32 * word + warp_.lane(), columns - 1);
+    const bool is_cell = 32 * word + warp_.lane() < columns;
+    const T* cell = cells_ + column;
+    // The maximum of a cell and of those in reach on its sides.
+    const auto across = [&](const T* here) {
+      T highest = *here;
+      for (int i = 1; i <= reach; ++i) highest = larger(highest, larger(here[i], here[-i]));
+      return highest;
+    };
+    std::uint32_t* marks = candidates_ + word;
+    T above = kLowest, here = across(cell);
+    for (int r = 0; r < rows; ++r, cell += stride, marks += words) {
+      const T below = r + 1 < rows ? across(cell + stride) : kLowest;
+      const T value = *cell, highest = larger(larger(above, below), here);
       const std::uint32_t lanes = warp_.where(is_cell && value > bound && value >= highest);
-      if (warp_.lane() == 0) candidates_row(r)[word] = lanes;
+      if (warp_.lane() == 0) *marks = lanes;
       above = here;
       here = below;
     }
@@ -332,12 +346,15 @@ VL4POSE_DEVICE void MapPeaks<Warp, Stored>::mark_candidates(T bound) const {
 // Of the candidates in the lane's rows, those with the highest value below a bound.
 template <class Warp, class Stored>
 VL4POSE_DEVICE auto MapPeaks<Warp, Stored>::best_below(T bound) const -> Best {
+  const int rows = grid_.rows, words = grid_.words();
   Best best{kLowest, 0, 0, 0};
-  for (int r = warp_.lane(); r < grid_.rows; r += Warp::kSize) {
-    for (int word = 0; word < grid_.words(); ++word) {
-      for (std::uint32_t bits = candidates_row(r)[word]; bits; bits &= bits - 1) {
+  for (int r = warp_.lane(); r < rows; r += Warp::kSize) {
+    const T* const cells = cells_row(r);
+    const std::uint32_t* const marks = candidates_row(r);
+    for (int word = 0; word < words; ++word) {
+      for (std::uint32_t bits = marks[word]; bits; bits &= bits - 1) {
         const int column = 32 * word + std::countr_zero(bits);
-        const T value = cells_row(r)[column];
+        const T value = cells[column];
         if (value >= bound || value < best.value) continue;
         best = {value, r, column, value == best.value ? best.count + 1 : 1};
       }

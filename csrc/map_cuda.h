@@ -16,9 +16,9 @@ class DeviceMap {
  public:
   using T = Wide<Stored>;
 
-  // Two pixels that lie side by side.
-  struct Pair {
-    T first, second;
+  // Two pixels side by side, as they are stored.
+  struct alignas(2 * sizeof(Stored)) Pair {
+    Stored first, second;
   };
 
   VL4POSE_HOST_DEVICE DeviceMap(const View<4>& heatmaps, std::int64_t b, std::int64_t j)
@@ -29,7 +29,7 @@ class DeviceMap {
         column_stride_(heatmaps.strides[3]) {
     const auto place = reinterpret_cast<std::uintptr_t>(data_) |
                        static_cast<std::uintptr_t>(H > 1 ? row_stride_ : 0);
-    has_pairs_ = column_stride_ == sizeof(Stored) && W % 2 == 0 && place % sizeof(Two) == 0;
+    has_pairs_ = column_stride_ == sizeof(Stored) && W % 2 == 0 && place % sizeof(Pair) == 0;
   }
 
   VL4POSE_HOST_DEVICE T operator()(int y, int x) const {
@@ -52,18 +52,18 @@ class DeviceMap {
       second_ = row + second * map.column_stride_;
     }
 
-    // The pixels of the row.
-    VL4POSE_HOST_DEVICE Pair operator*() const {
+    // The pixels of the next row.
+    VL4POSE_HOST_DEVICE Pair next() {
+      Pair pair;
       if constexpr (reads_pairs) {
-        const Two two = *reinterpret_cast<const Two*>(first_);
-        return {widen(two.first), widen(two.second)};
+        pair = *reinterpret_cast<const Pair*>(first_);
       } else {
-        return {at(first_), at(second_)};
+        pair = {*reinterpret_cast<const Stored*>(first_),
+                *reinterpret_cast<const Stored*>(second_)};
       }
-    }
-    VL4POSE_HOST_DEVICE void operator++() {
       first_ += row_stride_;
       second_ += row_stride_;
+      return pair;
     }
 
    private:
@@ -81,10 +81,6 @@ class DeviceMap {
   int H, W;
 
  private:
-  struct alignas(2 * sizeof(Stored)) Two {
-    Stored first, second;
-  };
-
   VL4POSE_HOST_DEVICE static T at(const std::byte* pixel) {
     return widen(*reinterpret_cast<const Stored*>(pixel));
   }

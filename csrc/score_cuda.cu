@@ -4,16 +4,9 @@
 namespace vl4pose {
 inline namespace VL4POSE_CPU_CAPABILITY {
 
-// So many blocks of four warps fit into a multiprocessor without that a thread spills registers.
+// Four blocks of four warps fit into a multiprocessor without that a thread spills registers.
 template <class Stored>
-#if __CUDA_ARCH__ == 700
-constexpr int kBlocksAtOnce = 4;
-#else
-constexpr int kBlocksAtOnce = sizeof(Stored) == 8 ? 4 : 5;
-#endif
-
-template <class Stored>
-__global__ void __launch_bounds__(32 * kMaxWarps, kBlocksAtOnce<Stored>)
+__global__ void __launch_bounds__(32 * kMaxWarps, 4)
     score_kernel(const __grid_constant__ ScoreArguments<Wide<Stored>> arguments) {
   score_block<Block, Stored>(Block{}, arguments);
 }
