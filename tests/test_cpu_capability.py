@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import on_gpu
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,11 +50,14 @@ def same_afterwards() -> Iterator[None]:
 
 
 def assert_same_for_all(operation: Callable[..., Any], *arrays: Any, **options: Any) -> None:
-    """Compare the result of an operation bit for bit between all capabilities."""
+    """Compare the result of an operation bit for bit between all capabilities, and a GPU."""
     results = []
     for capability in CAPABILITIES:
         vl4pose.set_cpu_capability(capability)
         results.append(operation(*arrays, **options))
+    if on_gpu.missing() is None:
+        with on_gpu.run_there():
+            results.append(operation(*arrays, **options))
     for result in results[1:]:
         assert_same_bits(result, results[0])
 
@@ -269,6 +273,16 @@ def test_given_poses_and_weights(dtype: Any) -> None:
                 per_link=per_link,
             )
         assert_same_for_all(vl4pose.peak_weights, values, temperature=0.7)
+
+
+@pytest.mark.parametrize("num_peaks", [5, 16, 17, 21, 24, 40])
+def test_many_peaks(num_peaks: int) -> None:
+    """So many that terms are kept for all, for some and for no vector width."""
+    heatmaps = noise(2, 22, 64, 64, seed=7)
+    params = np.stack([np.linspace(2, 40, 21), np.linspace(-2, 4, 21)], axis=-1)
+    skeleton = tree([(j, j + 1) for j in range(21)])
+    options = {"skeleton": skeleton, "num_peaks": num_peaks, "min_distance": 2}
+    assert_same_for_all(vl4pose.analyze, heatmaps, params, **options)
 
 
 def test_many_threads() -> None:
