@@ -6,6 +6,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "cpu_capability.h"
 #include "cuda.h"
@@ -48,11 +49,12 @@ struct PythonStream {
   py::object empty;
 };
 
-// One call of an operation: where it runs, and the memory that it asked for, at most once.
+// One call of an operation: where it runs, and the memory that it asked for.
 class Call {
   Where where_;
   CudaStream stream_;
-  py::object empty_, memory_;
+  py::object empty_;
+  std::vector<py::object> memory_;
 
  public:
   // `where` is a number of threads or a PythonStream.
@@ -89,8 +91,8 @@ class Call {
  private:
   std::byte* allocate(std::int64_t bytes) {
     const py::gil_scoped_acquire acquire;
-    memory_ = empty_(bytes);
-    return as_array(memory_).data;
+    memory_.push_back(empty_(bytes));
+    return as_array(memory_.back()).data;
   }
 };
 
