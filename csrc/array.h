@@ -80,9 +80,13 @@ using Wide = decltype(widen(Stored{}));
 
 template <class T>
 VL4POSE_HOST_DEVICE T read(const std::byte* address) {
+#if defined(__CUDA_ARCH__)  // where arrays are aligned, and bytes would be copied one by one
+  return *reinterpret_cast<const T*>(address);
+#else
   T value;
   std::memcpy(&value, address, sizeof value);  // arrays may be unaligned
   return value;
+#endif
 }
 
 // The floating-point number at `address`, widened to double.
@@ -119,7 +123,7 @@ struct View {
     return read_floating(at(index...), dtype);
   }
   // What index i of the first axis holds.
-  [[gnu::always_inline]] View<N - 1> operator[](std::int64_t i) const {
+  [[gnu::always_inline]] VL4POSE_HOST_DEVICE View<N - 1> operator[](std::int64_t i) const {
     View<N - 1> rest{data + i * strides[0], dtype, {}, {}};
     for (int axis = 1; axis < N; ++axis) {
       rest.shape[axis - 1] = shape[axis];

@@ -6,15 +6,12 @@
 #include "array.h"
 #include "log_likelihood.h"
 #include "offset_log_likelihood.h"
+#include "range.h"
 #include "score.h"
 #include "score_backward.h"
 #include "skeleton.h"
 
 namespace vl4pose {
-
-struct Range {
-  std::int64_t begin, end;
-};
 
 // The contracts are those of score.h, score_backward.h, weights.h, log_likelihood.h and
 // offset_log_likelihood.h, but every gradient is of each image.

@@ -5,6 +5,7 @@
 
 #include "array.h"
 #include "dual.h"
+#include "host_device.h"
 #include "pose_math.h"
 
 namespace vl4pose {
@@ -19,8 +20,8 @@ struct LinkOf {
 // Link l of image b of params (B, L, 2), which are rounded to the results' dtype T first and move
 // along `tangent`, of data null for not at all.
 template <class S, class T>
-LinkOf<S> read_link(const View<3>& params, const View<3>& tangent, std::int64_t b, std::int64_t l,
-                    std::uint8_t& status) {
+VL4POSE_HOST_DEVICE LinkOf<S> read_link(const View<3>& params, const View<3>& tangent,
+                                        std::int64_t b, std::int64_t l, std::uint8_t& status) {
   const double distance = static_cast<T>(params(b, l, 0));
   const double log_variance = static_cast<T>(params(b, l, 1));
   const Link link = make_link(distance, log_variance, status);
@@ -40,16 +41,25 @@ struct LinkTerm {
 };
 
 template <class S>
-LinkTerm<S> link_term(const S& r, const LinkOf<S>& link) {
+VL4POSE_HOST_DEVICE LinkTerm<S> link_term(const S& r, const LinkOf<S>& link) {
   const S difference = r - link.distance, scaled = difference * link.precision;
   const S squared = difference * scaled;
   return {-0.5 * ((kLog2Pi + link.log_variance) + squared), scaled, -0.5 * (1.0 - squared)};
 }
 
+// The share of the poses through a peak of a link's parent and one of its child: `belief` is that
+// of the poses through the former; `up` of the child's and `message` to the parent's are those of
+// tree_recursion.h.
+template <class S>
+VL4POSE_HOST_DEVICE S pair_share(const S& belief, const LinkTerm<S>& term, const S& up,
+                                 const S& message) {
+  return belief * exponential(term.value + up - message);
+}
+
 // Writes what is asked of a link's gradient, (2).
 template <class T, class S>
-void write_link_gradient(const LinkOf<S>& link, const S& by_distance, const S& by_log_variance,
-                         T* to) {
+VL4POSE_HOST_DEVICE void write_link_gradient(const LinkOf<S>& link, const S& by_distance,
+                                             const S& by_log_variance, T* to) {
   to[0] = static_cast<T>(link.distance_is_clamped ? 0.0 : asked_of(by_distance));
   to[1] = static_cast<T>(link.log_variance_is_clamped ? 0.0 : asked_of(by_log_variance));
 }

@@ -3,9 +3,10 @@
 #pragma once
 
 #include "array.h"
-#include "skeleton.h"
 
 namespace vl4pose {
+
+struct Tree;  // skeleton.h
 
 // Eq. 5 summed over the links: keypoints (B, J, 2), params (B, L, 2), visible (B, J) of uint8 or
 // data null for all. Writes total (B) and per_link (B, L), each of T and contiguous, unless null.
@@ -27,6 +28,10 @@ struct PoseGradients {
 struct PoseTangents {
   View<3> keypoints;  // (B, J, 2)
   View<3> params;     // (B, L, 2)
+
+  // Always inlined, for no function must be shared between files that are compiled for different
+  // CPUs.
+  [[gnu::always_inline]] bool are_given() const { return keypoints.data || params.data; }
 };
 
 // The gradient of sum grad * per_link by keypoints and params, grad (B, L). With tangents, the

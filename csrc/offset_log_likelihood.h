@@ -3,9 +3,10 @@
 #pragma once
 
 #include "array.h"
-#include "skeleton.h"
 
 namespace vl4pose {
+
+struct Tree;  // skeleton.h
 
 // For each link with offset o and lower-triangular T, Sigma = T T^t, and e = child - parent - o:
 // -1/2 (D log 2 pi + 2 sum log diag T + |T^-1 e|^2). keypoints (B, J, D) with D of 2 or 3, offsets
@@ -33,6 +34,10 @@ struct OffsetTangents {
   View<3> keypoints;   // (B, J, D)
   View<3> offsets;     // (B, L, D)
   View<4> scale_tril;  // (B, L, D, D)
+
+  [[gnu::always_inline]] bool are_given() const {
+    return keypoints.data || offsets.data || scale_tril.data;
+  }
 };
 
 // The gradient of sum grad * per_link by keypoints, offsets and scale_tril, grad (B, L); or, with

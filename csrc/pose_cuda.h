@@ -8,38 +8,14 @@
 
 #include "host_device.h"
 #include "options.h"
+#include "places.h"
 #include "pose_math.h"
+#include "softmax_cuda.h"
 #include "tree_cuda.h"
+#include "tree_recursion_cuda.h"
 
 namespace vl4pose {
 inline namespace VL4POSE_CPU_CAPABILITY {
-
-// Places in a piece of memory, in bytes from its begin, each for so many values of a type.
-class Places {
- public:
-  template <class T>
-  std::int64_t take(std::int64_t n) {
-    const std::int64_t place = end_;
-    end_ += (n * static_cast<std::int64_t>(sizeof(T)) + 15) / 16 * 16;
-    return place;
-  }
-  std::int64_t end() const { return end_; }
-
- private:
-  std::int64_t end_ = 0;
-};
-
-// A piece of memory and the places in it, which a GPU reads from where all threads share them.
-template <class Layout>
-struct Memory {
-  std::byte* begin;
-  const Layout& at;
-
-  template <class T>
-  VL4POSE_DEVICE T* array(std::int64_t place) const {
-    return reinterpret_cast<T*>(begin + place);
-  }
-};
 
 // The peaks of one image: joint j's are in the slots [j * K, j * K + count[j]).
 struct PeaksLayout {
@@ -117,7 +93,8 @@ class PosePass {
 
   // Softmax of the values of all joints, and its logarithm.
   VL4POSE_DEVICE void set_weights(int J, double temperature) const {
-    softmax(J, 0, peaks_.value(), temperature, memory_.weight(), memory_.log_weight());
+    SoftmaxRows<Block>{block_, peaks_.count(), J, K_}.softmax(
+        peaks_.value(), temperature, memory_.weight(), memory_.log_weight(), memory_.message());
   }
 
   // entropy_of(j) may be called by any thread, after set_weights().
@@ -149,32 +126,25 @@ class PosePass {
   VL4POSE_DEVICE double released_sum() const;
 
  private:
-  // Calls work(i) for each of n items, one by one thread.
   template <class Work>
   VL4POSE_DEVICE void for_each(int n, const Work& work) const {
-    for (int i = block_.thread(); i < n; i += block_.num_threads()) work(i);
-    block_.sync();
+    vl4pose::for_each(block_, n, work);
   }
-  // Calls work(j, k) for each joint of a level and each slot of its own, or of its parent.
-  template <class Work>
-  VL4POSE_DEVICE void for_each_peak(int level, bool of_parent, const Work& work) const {
-    const int begin = tree_.level_begin[level], end = tree_.level_begin[level + 1];
-    for_each((end - begin) * K_, [&](int i) {
-      const int joint = tree_.order[begin + i / K_], k = i % K_;
-      if (k < peaks_.count()[of_parent ? tree_.parent[joint] : joint]) work(joint, k);
-    });
-  }
+  VL4POSE_DEVICE TreeLevels<Block> levels() const { return {block_, tree_, peaks_.count(), K_}; }
 
-  VL4POSE_DEVICE void softmax(int rows, int first, const double* values, double temperature,
-                              double* weight, double* log_weight) const;
   VL4POSE_DEVICE double compute_term(int l, int a, int b) const;
   // ell(a, b) of a link.
   VL4POSE_DEVICE double term(int l, int a, int b) const {
     return memory_.terms() ? memory_.terms()[(l * K_ + a) * K_ + b] : compute_term(l, a, b);
   }
-  template <class Fold>
-  VL4POSE_DEVICE const double* run_up(const double* own, const Fold& fold) const;
-  VL4POSE_DEVICE int first_largest(const double* values, int n) const;
+  VL4POSE_DEVICE auto own_log_weight() const {
+    return [log_weight = memory_.log_weight()](int slot) { return log_weight[slot]; };
+  }
+  // See TreeLevels.
+  template <class Own, class Fold>
+  VL4POSE_DEVICE const double* run_up(const Own& own, const Fold& fold) const {
+    return levels().run_up(own, fold, memory_.up(), memory_.message());
+  }
   // What one thread computes, for all.
   template <class Compute>
   VL4POSE_DEVICE double by_one(const Compute& compute) const {
@@ -191,42 +161,6 @@ class PosePass {
   const PoseMemory memory_;
   const int K_;
 };
-
-// Of rows [first, first + rows) of joints' values; log_weight may be null.
-template <class Block>
-VL4POSE_NOINLINE VL4POSE_DEVICE void PosePass<Block>::softmax(int rows, int first,
-                                                              const double* values,
-                                                              double temperature, double* weight,
-                                                              double* log_weight) const {
-  // The largest value comes first, but not in `up`.
-  for_each(rows, [&](int row) {
-    const int begin = (first + row) * K_, n = peaks_.count()[first + row];
-    memory_.message()[begin] = values[begin + first_largest(values + begin, n)];
-  });
-  for_each(rows * K_, [&](int i) {
-    const int joint = first + i / K_, k = i % K_, slot = joint * K_ + k;
-    if (k >= peaks_.count()[joint]) return;
-    // Where all values are -inf, the first has weight 1.
-    const double largest = memory_.message()[joint * K_];
-    const double scaled = largest == -kInfinity ? (k == 0 ? 0.0 : -kInfinity)
-                                                : (values[slot] - largest) / temperature;
-    if (log_weight) log_weight[slot] = scaled;
-    weight[slot] = exponential(scaled);
-  });
-  for_each(rows, [&](int row) {
-    const int begin = (first + row) * K_;
-    double sum = 0.0;
-    for (int k = 0; k < peaks_.count()[first + row]; ++k) sum += weight[begin + k];
-    memory_.message()[begin] = sum;
-  });
-  for_each(rows * K_, [&](int i) {
-    const int joint = first + i / K_, k = i % K_, slot = joint * K_ + k;
-    if (k >= peaks_.count()[joint]) return;
-    const double sum = memory_.message()[joint * K_];
-    weight[slot] /= sum;
-    if (log_weight) log_weight[slot] -= logarithm_of_normal(sum);
-  });
-}
 
 template <class Block>
 VL4POSE_DEVICE double PosePass<Block>::compute_term(int l, int a, int b) const {
@@ -274,62 +208,32 @@ VL4POSE_NOINLINE VL4POSE_DEVICE double PosePass<Block>::expected() const {
   });
 }
 
-// The pass from the leaves to the root: up_j(k) = own(j, k) + the messages of j's children, in the
-// order of the links; message_j(a) = fold(j, a, up_j) for each peak a of j's parent. `own` may be
-// null for 0. Returns up of the root.
-template <class Block>
-template <class Fold>
-VL4POSE_DEVICE const double* PosePass<Block>::run_up(const double* own, const Fold& fold) const {
-  for (int level = tree_.num_levels - 1; level >= 0; --level) {
-    for_each_peak(level, false, [&](int j, int k) {
-      double up = own ? own[j * K_ + k] : 0.0;
-      for (int i = tree_.children_begin[j]; i < tree_.children_begin[j + 1]; ++i) {
-        up += memory_.message()[tree_.children[i] * K_ + k];
-      }
-      memory_.up()[j * K_ + k] = up;
-    });
-    if (level == 0) break;
-    for_each_peak(level, true, [&](int j, int a) {
-      memory_.message()[j * K_ + a] = fold(j, a, memory_.up() + j * K_);
-    });
-  }
-  return memory_.up() + tree_.root() * K_;
-}
-
-template <class Block>
-VL4POSE_DEVICE int PosePass<Block>::first_largest(const double* values, int n) const {
-  int best = 0;
-  for (int k = 1; k < n; ++k) best = values[k] > values[best] ? k : best;
-  return best;
-}
-
 template <class Block>
 VL4POSE_NOINLINE VL4POSE_DEVICE double PosePass<Block>::refine(Objective objective) const {
   const bool is_map = objective == Objective::map;
-  const double* up =
-      run_up(is_map ? memory_.log_weight() : nullptr, [&](int j, int a, const double* up_j) {
-        double largest = -kInfinity;
-        int best = 0;
-        for (int b = 0; b < peaks_.count()[j]; ++b) {
-          const double ell = term(tree_.link[j], a, b);
-          const double value = (is_map ? ell : memory_.weight()[j * K_ + b] * ell) + up_j[b];
-          if (value > largest) {
-            largest = value;
-            best = b;
-          }
-        }
-        memory_.best()[j * K_ + a] = best;
-        return largest;
-      });
+  const auto log_weight = own_log_weight();
+  const auto fold = [&](int j, int a, const double* up_j) {
+    double largest = -kInfinity;
+    int best = 0;
+    for (int b = 0; b < peaks_.count()[j]; ++b) {
+      const double ell = term(tree_.link[j], a, b);
+      const double value = (is_map ? ell : memory_.weight()[j * K_ + b] * ell) + up_j[b];
+      if (value > largest) {
+        largest = value;
+        best = b;
+      }
+    }
+    memory_.best()[j * K_ + a] = best;
+    return largest;
+  };
+  const double* up = run_up([&](int slot) { return is_map ? log_weight(slot) : 0.0; }, fold);
   for (int level = 0; level < tree_.num_levels; ++level) {
-    const int begin = tree_.level_begin[level];
-    for_each(tree_.level_begin[level + 1] - begin, [&](int i) {
-      const int j = tree_.order[begin + i];
+    levels().for_each_joint(level, [&](int j) {
       memory_.pick()[j] = level == 0 ? first_largest(up, peaks_.count()[j])
                                      : memory_.best()[j * K_ + memory_.pick()[tree_.parent[j]]];
     });
   }
-  const auto own = [&](int j) { return memory_.log_weight()[j * K_ + memory_.pick()[j]]; };
+  const auto own = [&](int j) { return log_weight(j * K_ + memory_.pick()[j]); };
   for_each(tree_.num_links, [&](int l) {
     const int child = tree_.child[l];
     memory_.message()[l] =
@@ -345,7 +249,7 @@ VL4POSE_NOINLINE VL4POSE_DEVICE double PosePass<Block>::refine(Objective objecti
 template <class Block>
 VL4POSE_NOINLINE VL4POSE_DEVICE double PosePass<Block>::marginal() const {
   double *const largest_term = memory_.weight(), *const inverse_sum = peaks_.value();
-  const double* up = run_up(memory_.log_weight(), [&](int j, int a, const double* up_j) {
+  const double* up = run_up(own_log_weight(), [&](int j, int a, const double* up_j) {
     const int n = peaks_.count()[j], l = tree_.link[j];
     double largest = term(l, a, 0) + up_j[0], sum = 0.0;
     if (n == 1) return largest;
@@ -372,9 +276,11 @@ template <class Block>
 VL4POSE_NOINLINE VL4POSE_DEVICE const double* PosePass<Block>::posterior() const {
   const double *const largest_term = memory_.weight(), *const inverse_sum = peaks_.value();
   double* const belief = memory_.log_weight();
-  softmax(1, tree_.root(), memory_.up(), 1.0, belief, nullptr);
+  const int root = tree_.root() * K_;
+  SoftmaxRows<Block>{block_, peaks_.count() + tree_.root(), 1, K_}.softmax(
+      memory_.up() + root, 1.0, belief + root, nullptr, memory_.message());
   for (int level = 1; level < tree_.num_levels; ++level) {
-    for_each_peak(level, false, [&](int j, int b) {
+    levels().for_each_peak(level, false, [&](int j, int b) {
       const int parent = tree_.parent[j] * K_;
       double sum = 0.0;
       for (int a = 0; a < peaks_.count()[tree_.parent[j]] && peaks_.count()[j] > 1; ++a) {
@@ -385,9 +291,8 @@ VL4POSE_NOINLINE VL4POSE_DEVICE const double* PosePass<Block>::posterior() const
       belief[j * K_ + b] = sum;
     });
     // Huge terms leave few digits of a message; what they give still sums to one.
-    const int begin = tree_.level_begin[level];
-    for_each(tree_.level_begin[level + 1] - begin, [&](int i) {
-      const int j = tree_.order[begin + i], n = peaks_.count()[j];
+    levels().for_each_joint(level, [&](int j) {
+      const int n = peaks_.count()[j];
       double* const of_joint = belief + j * K_;
       double sum = 0.0;
       for (int b = 0; b < n; ++b) sum += of_joint[b];
@@ -400,7 +305,7 @@ VL4POSE_NOINLINE VL4POSE_DEVICE const double* PosePass<Block>::posterior() const
 
 template <class Block>
 VL4POSE_NOINLINE VL4POSE_DEVICE double PosePass<Block>::released_sum() const {
-  const double* up = run_up(memory_.log_weight(), [&](int j, int a, const double* up_j) {
+  const double* up = run_up(own_log_weight(), [&](int j, int a, const double* up_j) {
     double sum = 0.0;
     for (int b = 0; b < peaks_.count()[j]; ++b) sum += term(tree_.link[j], a, b) + up_j[b];
     return sum;

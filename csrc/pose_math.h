@@ -54,5 +54,12 @@ VL4POSE_HOST_DEVICE D link_log_likelihood(D dx, D dy, const Link& link) {
   return -0.5 * ((kLog2Pi + link.log_variance) + difference * difference * link.precision);
 }
 
+// Index of the largest of n values; the lowest such index when several are equal.
+VL4POSE_HOST_DEVICE inline std::int32_t first_largest(const double* values, std::int64_t n) {
+  std::int32_t best = 0;
+  for (std::int32_t k = 1; k < n; ++k) best = values[k] > values[best] ? k : best;
+  return best;
+}
+
 }  // namespace VL4POSE_CPU_CAPABILITY
 }  // namespace vl4pose

@@ -72,10 +72,5 @@ inline void softmax(const double* values, const std::int32_t* count, std::int64_
   }
 }
 
-// Index of the largest of n values; the lowest such index when several are equal.
-inline std::int32_t first_largest(const double* values, std::int64_t n) {
-  return static_cast<std::int32_t>(std::max_element(values, values + n) - values);
-}
-
 }  // namespace VL4POSE_CPU_CAPABILITY
 }  // namespace vl4pose

@@ -4,9 +4,10 @@
 
 #include "array.h"
 #include "options.h"
-#include "skeleton.h"
 
 namespace vl4pose {
+
+struct Tree;  // skeleton.h
 
 // The peaks are those that the forward pass gave, of the results' dtype T.
 struct ScoreBackwardInputs {
@@ -20,6 +21,10 @@ struct ScoreBackwardInputs {
   // A direction in which values and params move; data null for what stays.
   View<3> values_tangent;  // (B, J, K)
   View<3> params_tangent;  // (B, L, 2)
+
+  [[gnu::always_inline]] bool has_tangents() const {
+    return values_tangent.data || params_tangent.data;
+  }
 };
 
 // Where derivatives go, each contiguous, of T, null where it is not wanted.

@@ -112,7 +112,7 @@ class ImageGradient {
       log_weight_tangents(weight, peaks_.count[j], options_.temperature, value_tangent,
                           log_tangent_.data());
       for (std::int64_t k = 0; k < peaks_.count[j]; ++k) {
-        weight_[j * K_ + k] = moving<S>(weight[k], weight[k] * log_tangent_[k]);
+        weight_[j * K_ + k] = moving_weight<S>(weight[k], log_tangent_[k]);
         log_weight_[j * K_ + k] = moving<S>(log_weight[k], log_tangent_[k]);
       }
     }
@@ -126,7 +126,9 @@ class ImageGradient {
       for (std::int64_t i = j * K_; i < j * K_ + peaks_.count[j]; ++i) {
         if (value_of(weight_[i]) == 0.0) continue;
         sum -= weight_[i] * log_weight_[i];
-        if (grad != 0.0) by_log_weight_[i] -= grad * (weight_[i] * (log_weight_[i] + 1.0));
+        if (grad != 0.0) {
+          by_log_weight_[i] -= grad * entropy_by_log_weight(weight_[i], log_weight_[i]);
+        }
       }
     }
     return sum;
@@ -220,7 +222,7 @@ class ImageGradient {
         const std::int64_t parent = tree.parent[*joint] * K_;
         for_each_pair(l, [&](std::int64_t a, std::int64_t b, const LinkTerm<S>& term) {
           const S& message = message_[*joint * K_ + (a - parent)];
-          const S share = belief_[a] * exponential(term.value + up_[b] - message);
+          const S share = pair_share(belief_[a], term, up_[b], message);
           belief_[b] += share;
           add_term(l, share, term);
         });
@@ -230,15 +232,6 @@ class ImageGradient {
       }
     }
     return marginal;
-  }
-
-  template <class Term>
-  static S log_sum_exp(std::int64_t n, const Term& term) {
-    double largest = -kInfinity;
-    for (std::int64_t k = 0; k < n; ++k) largest = std::max(largest, value_of(term(k)));
-    S sum{};
-    for (std::int64_t k = 0; k < n; ++k) sum += exponential(term(k) - largest);
-    return largest + logarithm(sum);
   }
 
   S add_max() {
@@ -318,21 +311,15 @@ class ImageGradient {
   Buffer<std::int32_t> pick_;
 };
 
-template <class T, class S>
-void backward(const ScoreBackwardInputs& inputs, const ScoreOptions& options,
-              const ScoreGradients<T>& to, Range images) {
-  ImageGradient<T, S> image(inputs, options, to);
-  for (std::int64_t b = images.begin; b < images.end; ++b) image(b);
-}
-
 }  // namespace
 
 template <class T>
 void score_backward(const ScoreBackwardInputs& inputs, const ScoreOptions& options,
                     const ScoreGradients<T>& to, Range images) {
-  const bool is_along = inputs.values_tangent.data || inputs.params_tangent.data;
-  const auto run = is_along ? backward<T, Dual> : backward<T, double>;
-  run(inputs, options, to, images);
+  with_number(inputs.has_tangents(), [&]<class S>(S) {
+    ImageGradient<T, S> image(inputs, options, to);
+    for (std::int64_t b = images.begin; b < images.end; ++b) image(b);
+  });
 }
 
 template void score_backward(const ScoreBackwardInputs&, const ScoreOptions&,

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "block_cuda.h"
 #include "decode_cuda.h"
 #include "local_maxima_cuda.h"
 #include "map_cuda.h"
@@ -108,8 +109,7 @@ class ScorePass {
 
   template <class Work>
   VL4POSE_DEVICE void for_each(int n, const Work& work) const {
-    for (int i = block_.thread(); i < n; i += block_.num_threads()) work(i);
-    block_.sync();
+    vl4pose::for_each(block_, n, work);
   }
 
   VL4POSE_DEVICE const BlockLayout& layout() const { return in_.plan.layout; }
@@ -414,13 +414,7 @@ class ScorePass {
 // What a block runs; its shared memory begins with a copy of the arguments.
 template <class Block, class Stored>
 VL4POSE_DEVICE void score_block(const Block& block, const ScoreArguments<Wide<Stored>>& arguments) {
-  using Arguments = ScoreArguments<Wide<Stored>>;
-  const auto* const from = reinterpret_cast<const std::uint64_t*>(&arguments);
-  auto* const to = reinterpret_cast<std::uint64_t*>(block.shared());
-  constexpr int kWords = sizeof(Arguments) / sizeof(std::uint64_t);
-  for (int i = block.thread(); i < kWords; i += block.num_threads()) to[i] = from[i];
-  block.sync();
-  ScorePass<Block, Stored>(block, *reinterpret_cast<const Arguments*>(block.shared()))();
+  ScorePass<Block, Stored>(block, shared_copy(block, arguments))();
 }
 
 }  // namespace VL4POSE_CPU_CAPABILITY

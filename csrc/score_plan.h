@@ -7,16 +7,11 @@
 #include <stdexcept>
 #include <string>
 
+#include "pass_cuda.h"
 #include "score_cuda.h"
 
 namespace vl4pose {
 inline namespace VL4POSE_CPU_CAPABILITY {
-
-// What a launch has to know about a GPU.
-struct DeviceLimits {
-  int num_multiprocessors;
-  std::int64_t shared_bytes;  // that one block can have
-};
 
 // The launches of one pass, one after another, and the workspace that they share.
 struct ScorePlan {

@@ -60,6 +60,23 @@ struct DeviceTree {
 #endif
 
   VL4POSE_HOST_DEVICE int root() const { return order[0]; }
+
+  // Calls visit(l, is_end) for each link of a joint, in their order; is_end says that the link ends
+  // at the joint, where it does not begin.
+  template <class Visit>
+  VL4POSE_HOST_DEVICE void for_each_link_of(int joint, const Visit& visit) const {
+    const int end = children_begin[joint + 1];
+    bool has_own = joint != root();
+    for (int i = children_begin[joint]; has_own || i < end;) {
+      const bool is_own = has_own && (i == end || link[joint] < link[children[i]]);
+      visit(int{is_own ? link[joint] : link[children[i]]}, is_own);
+      if (is_own) {
+        has_own = false;
+      } else {
+        ++i;
+      }
+    }
+  }
 };
 
 }  // namespace VL4POSE_CPU_CAPABILITY

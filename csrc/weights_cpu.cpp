@@ -42,7 +42,7 @@ class Row {
   Buffer<double> value, weight;
 };
 
-template <class T, class S>
+template <class S, class T>
 void backward(const View<3>& grad, const View<3>& values, const View<2>& count, double temperature,
               const View<3>& tangent, T* grad_values, T* weights_tangent, Range rows) {
   const auto [B, J, K] = values.shape;
@@ -61,7 +61,7 @@ void backward(const View<3>& grad, const View<3>& values, const View<2>& count, 
     const std::int64_t n = row.num_used;
     log_weight_tangents(row.weight.data(), n, temperature, value_tangent, log_tangent.data());
     for (std::int64_t i = 0; i < n; ++i) {
-      weight[i] = moving<S>(row.weight[i], row.weight[i] * log_tangent[i]);
+      weight[i] = moving_weight<S>(row.weight[i], log_tangent[i]);
       gradient[i] = grad(b, j, row.slot[i]) * weight[i];
     }
     pull_back_log_weights(weight.data(), n, temperature, gradient.data());
@@ -93,8 +93,9 @@ template <class T>
 void peak_weights_backward(const View<3>& grad, const View<3>& values, const View<2>& count,
                            double temperature, const View<3>& tangent, T* grad_values,
                            T* weights_tangent, Range rows) {
-  const auto run = tangent.data ? backward<T, Dual> : backward<T, double>;
-  run(grad, values, count, temperature, tangent, grad_values, weights_tangent, rows);
+  with_number(tangent.data, [&]<class S>(S) {
+    backward<S>(grad, values, count, temperature, tangent, grad_values, weights_tangent, rows);
+  });
 }
 
 template void peak_weights(const View<3>&, const View<2>&, double, float*, Range);
