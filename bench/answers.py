@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 IMAGES_OF_REFERENCE = 3  # so many images of ours are compared with vl4pose.reference
 
@@ -14,6 +15,8 @@ def parts(answer: Any) -> list[np.ndarray]:
     """Return the arrays that an answer is made of: one, or tuples of them and of tuples."""
     if isinstance(answer, tuple):
         return [array for part in answer for array in parts(part)]
+    if isinstance(answer, torch.Tensor):
+        answer = answer.detach().cpu()
     return [np.asarray(answer)]
 
 

@@ -41,8 +41,12 @@ class Case:
 
     @property
     def skeleton(self) -> vl4pose.Skeleton:
-        """The preset of so many joints."""
-        return vl4pose.get_skeleton(PRESETS[self.joints])
+        """The preset of so many joints, or a tree where each has two others below it."""
+        if self.joints in PRESETS:
+            return vl4pose.get_skeleton(PRESETS[self.joints])
+        names = [str(joint) for joint in range(self.joints)]
+        links = [((joint - 1) // 2, joint) for joint in range(1, self.joints)]
+        return vl4pose.Skeleton("tree", names, links)
 
     @property
     def links(self) -> tuple[tuple[int, int], ...]:

@@ -19,13 +19,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import cv2
 import numpy as np
 import torch
 from scipy.ndimage import maximum_filter
 from scipy.special import softmax
 from skimage.feature import peak_local_max
 from torch.nn import functional
+
+try:
+    import cv2
+except ModuleNotFoundError:  # which competitors on tensors do without
+    cv2 = None
 
 Array: TypeAlias = Any  # np.ndarray or torch.Tensor: the functions below take either
 Links: TypeAlias = tuple[tuple[int, int], ...]  # (parent, child), a child's own links after it
@@ -37,6 +41,13 @@ LOG_2PI = math.log(2 * math.pi)
 def namespace(array: Array) -> Any:
     """Return the module whose functions take ``array``: torch or NumPy."""
     return torch if isinstance(array, torch.Tensor) else np
+
+
+def arange(like: Array, size: int) -> Array:
+    """Return the numbers below a size, on the device of an array."""
+    if isinstance(like, torch.Tensor):
+        return torch.arange(size, device=like.device)
+    return np.arange(size)
 
 
 # ------------------------------------------------------------------------------------------------
@@ -116,6 +127,13 @@ def torch_separable_peaks(heatmaps: torch.Tensor, min_distance: int, num_peaks: 
     return _topk_candidates(heatmaps, highest, num_peaks)
 
 
+def torch_strip_peaks(heatmaps: torch.Tensor, min_distance: int, num_peaks: int) -> Found:
+    """Find peaks as BlockedScore does, in all maps at once."""
+    framed = functional.pad(heatmaps.float(), [min_distance] * 4, value=-torch.inf)
+    highest = framed_window_maximum(framed, min_distance)
+    return framed_peaks(framed, highest, min_distance, num_peaks)
+
+
 def _topk_candidates(heatmaps: torch.Tensor, highest: torch.Tensor, num_peaks: int) -> Found:
     width = heatmaps.shape[3]
     candidate = (heatmaps == highest) & (heatmaps > heatmaps.amin((2, 3), keepdim=True))
@@ -159,7 +177,7 @@ class BlockedScore:
         batch, joints, height, width = heatmaps.shape
         if self._framed is None:
             self._framed = torch.full((at_once, joints, height + 2 * d, width + 2 * d), -torch.inf)
-        inside = self._inside(self._framed)
+        inside = inside_frame(self._framed, d)
         xy = torch.empty(batch, joints, self.num_peaks, 2)
         values = torch.empty(batch, joints, self.num_peaks)
         for begin in range(0, batch, at_once):
@@ -169,41 +187,50 @@ class BlockedScore:
             xy[some], values[some] = self._peaks(self._framed, highest)
         return self._score(xy, values, params)
 
-    def _inside(self, framed: torch.Tensor) -> torch.Tensor:
-        d = self.min_distance
-        return framed[:, :, d:-d, d:-d]
-
     def _window_maximum(self, framed: torch.Tensor) -> torch.Tensor:
-        for axis in (3, 2):
-            window, reached = 2 * self.min_distance + 1, 1
-            size = framed.shape[axis] - window + 1
-            while 2 * reached <= window:
-                rest = framed.shape[axis] - reached
-                framed = torch.maximum(
-                    framed.narrow(axis, 0, rest), framed.narrow(axis, reached, rest)
-                )
-                reached *= 2
-            framed = torch.maximum(
-                framed.narrow(axis, 0, size), framed.narrow(axis, window - reached, size)
-            )
-        return framed
+        return framed_window_maximum(framed, self.min_distance)
 
     def _peaks(self, framed: torch.Tensor, highest: torch.Tensor) -> Found:
-        heatmaps = self._inside(framed)
-        height, width = heatmaps.shape[2:]
-        candidate = (heatmaps == highest) & (heatmaps > heatmaps.amin((2, 3), keepdim=True))
-        rows = max(n for n in range(1, self.min_distance + 2) if height % n == 0)
-        strips = (height // rows, rows)
-        value = torch.where(candidate, heatmaps, -torch.inf).unflatten(2, strips).amax(3)
-        own_row = torch.arange(height, dtype=torch.float32)[:, None]
-        y_of_strip = torch.where(candidate, own_row, -1.0).unflatten(2, strips).amax(3)
-        values, index = value.flatten(2).topk(self.num_peaks)
-        x, y = (index % width).float(), y_of_strip.flatten(2).gather(2, index)
-        used = values > -torch.inf
-        return torch.where(used[..., None], torch.stack([x, y], -1), -1.0), values
+        return framed_peaks(framed, highest, self.min_distance, self.num_peaks)
 
     def _score(self, xy: torch.Tensor, values: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
         return score(xy, values, params, self.links, "expected")
+
+
+def inside_frame(framed: torch.Tensor, d: int) -> torch.Tensor:
+    """Return maps without their frame."""
+    return framed[:, :, d:-d, d:-d]
+
+
+def framed_window_maximum(framed: torch.Tensor, d: int) -> torch.Tensor:
+    """Return the maximum of the window around each pixel of maps in a frame of d pixels."""
+    for axis in (3, 2):
+        window, reached = 2 * d + 1, 1
+        size = framed.shape[axis] - window + 1
+        while 2 * reached <= window:
+            rest = framed.shape[axis] - reached
+            framed = torch.maximum(framed.narrow(axis, 0, rest), framed.narrow(axis, reached, rest))
+            reached *= 2
+        framed = torch.maximum(
+            framed.narrow(axis, 0, size), framed.narrow(axis, window - reached, size)
+        )
+    return framed
+
+
+def framed_peaks(framed: torch.Tensor, highest: torch.Tensor, d: int, num_peaks: int) -> Found:
+    """Find the peaks of maps in a frame, given the maxima of the windows."""
+    heatmaps = inside_frame(framed, d)
+    height, width = heatmaps.shape[2:]
+    candidate = (heatmaps == highest) & (heatmaps > heatmaps.amin((2, 3), keepdim=True))
+    rows = max(n for n in range(1, d + 2) if height % n == 0)
+    strips = (height // rows, rows)
+    value = torch.where(candidate, heatmaps, -torch.inf).unflatten(2, strips).amax(3)
+    own_row = torch.arange(height, dtype=torch.float32, device=framed.device)[:, None]
+    y_of_strip = torch.where(candidate, own_row, -1.0).unflatten(2, strips).amax(3)
+    values, index = value.flatten(2).topk(num_peaks)
+    x, y = (index % width).float(), y_of_strip.flatten(2).gather(2, index)
+    used = values > -torch.inf
+    return torch.where(used[..., None], torch.stack([x, y], -1), -1.0), values
 
 
 # ------------------------------------------------------------------------------------------------
@@ -235,23 +262,28 @@ def entropy(log_p: Array) -> Array:
 def link_log_likelihood(xy: Array, params: Array, links: Links) -> Array:
     """Return ell (B, L, K, K) of every pair of a parent's and a child's peaks (Eq. 5)."""
     xp = namespace(xy)
-    parents, children = _ends(links)
-    way = xy[:, parents][:, :, :, None] - xy[:, children][:, :, None]
+    parents, children = _ends(xy, links)
+    way = parents[:, :, :, None] - children[:, :, None]
     r = xp.sqrt(xp.sum(way * way, -1))
     d, s = params[:, :, 0][..., None, None], params[:, :, 1][..., None, None]
     return -0.5 * (LOG_2PI + s + (r - d) ** 2 * xp.exp(-s))
 
 
-def _ends(links: Links) -> tuple[list[int], list[int]]:
-    return [parent for parent, _ in links], [child for _, child in links]
+def _ends(of_joints: Array, links: Links) -> tuple[Array, Array]:
+    """Return what each link's parent and child have, of what the joints have, (B, J, ...)."""
+    parents, children = zip(*links, strict=True)
+    if isinstance(of_joints, torch.Tensor):  # a list of places would have a GPU waited for
+        return tuple(
+            torch.stack([of_joints[:, j] for j in ends], 1) for ends in (parents, children)
+        )
+    return of_joints[:, parents], of_joints[:, children]
 
 
 def expected_per_link(log_p: Array, ell: Array, links: Links) -> Array:
     """Return each link's term of Eq. 3, (B, L)."""
     xp = namespace(ell)
-    p = xp.exp(log_p)
-    parents, children = _ends(links)
-    return xp.sum(p[:, parents][:, :, :, None] * p[:, children][:, :, None] * ell, (2, 3))
+    parents, children = _ends(xp.exp(log_p), links)
+    return xp.sum(parents[:, :, :, None] * children[:, :, None] * ell, (2, 3))
 
 
 def collect(
@@ -292,7 +324,7 @@ def viterbi(log_p: Array, ell: Array, links: Links) -> tuple[Array, Array]:
     xp = namespace(ell)
     node, _ = collect(log_p, ell, links, xp.amax)
     root = links[0][0]
-    rows = xp.arange(len(ell))
+    rows = arange(ell, len(ell))
     chosen = [xp.argmax(node[root], -1)] * len(node)
     for link, (parent, child) in enumerate(links):
         chosen[child] = xp.argmax(ell[:, link][rows, chosen[parent]] + node[child], -1)
@@ -306,8 +338,7 @@ def refine(xy: Array, values: Array, params: Array, links: Links) -> tuple[Array
 
 
 def _take_peaks(xy: Array, chosen: Array) -> Array:
-    xp = namespace(xy)
-    images, joints = xp.arange(xy.shape[0])[:, None], xp.arange(xy.shape[1])
+    images, joints = arange(xy, xy.shape[0])[:, None], arange(xy, xy.shape[1])
     return xy[images, joints, chosen]
 
 
@@ -561,8 +592,8 @@ def offset_log_likelihood(
     keypoints: Array, offsets: Array, scale_tril: Array, links: Links
 ) -> Array:
     """Return the log-likelihood (B,) of Eq. 4: torch.distributions, or numpy.linalg.solve."""
-    parents, children = _ends(links)
-    way = keypoints[:, children] - keypoints[:, parents]
+    parents, children = _ends(keypoints, links)
+    way = children - parents
     if isinstance(way, torch.Tensor):
         normal = torch.distributions.MultivariateNormal(
             offsets, scale_tril=scale_tril, validate_args=False
@@ -663,8 +694,10 @@ COMPETITORS = {
 }
 
 
-def tied(heatmaps: np.ndarray, min_distance: int, num_peaks: int) -> np.ndarray:
+def tied(heatmaps: Array, min_distance: int, num_peaks: int) -> Array:
     """Return whether two peaks of one map are equal, (B,): there the definitions may differ."""
-    _, values = opencv_peaks(heatmaps, min_distance, num_peaks + 1)
+    find = torch_separable_peaks if isinstance(heatmaps, torch.Tensor) else opencv_peaks
+    _, values = find(heatmaps, min_distance, num_peaks + 1)
     higher, lower = values[..., :-1], values[..., 1:]
-    return ((higher == lower) & (lower > -np.inf)).any(axis=(1, 2))
+    equal = (higher == lower) & (lower > -math.inf)
+    return equal.reshape(len(equal), -1).any(1)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 Call = Callable[[], object]
+Sample = Callable[[Call, int], float]  # the seconds of a call, the mean of so many
 
 MIN_ROUNDS = 7
 SAMPLE_SECONDS = 0.002  # a shorter call is repeated so often
@@ -33,17 +34,28 @@ class Time:
     rounds: int
 
 
+def host_sample(call: Call, repeats: int) -> float:
+    """Return the seconds from a call's beginning to its return."""
+    start = time.perf_counter()
+    for _ in range(repeats):
+        call()
+    return (time.perf_counter() - start) / repeats
+
+
 def interleaved(
-    calls: Mapping[str, Call], seconds: float, min_rounds: int = MIN_ROUNDS
+    calls: Mapping[str, Call],
+    seconds: float,
+    min_rounds: int = MIN_ROUNDS,
+    sample: Sample = host_sample,
 ) -> dict[str, Time]:
     """Time all calls for about so many seconds, by name; each round has one sample of each."""
-    repeats = {name: _repeats(call) for name, call in calls.items()}
+    repeats = {name: _repeats(call, sample) for name, call in calls.items()}
     rounds: list[list[float]] = []
     end = time.perf_counter() + seconds
     gc.disable()
     try:
         while len(rounds) < min_rounds or time.perf_counter() < end:
-            rounds.append([_sample(call, repeats[name]) for name, call in calls.items()])
+            rounds.append([sample(call, repeats[name]) for name, call in calls.items()])
     finally:
         gc.enable()
     return {
@@ -57,18 +69,11 @@ def fastest(calls: Mapping[str, Call]) -> str:
     return min(times, key=lambda name: times[name].median)
 
 
-def _repeats(call: Call) -> int:
+def _repeats(call: Call, sample: Sample) -> int:
     """Return how many calls make a sample, after one that warms up."""
-    if _sample(call, 1) > 10 * SAMPLE_SECONDS:
+    if sample(call, 1) > 10 * SAMPLE_SECONDS:
         return 1
-    return math.ceil(SAMPLE_SECONDS / min(_sample(call, 1) for _ in range(3)))
-
-
-def _sample(call: Call, repeats: int) -> float:
-    start = time.perf_counter()
-    for _ in range(repeats):
-        call()
-    return (time.perf_counter() - start) / repeats
+    return math.ceil(SAMPLE_SECONDS / min(sample(call, 1) for _ in range(3)))
 
 
 def _time(samples: Sequence[float]) -> Time:
