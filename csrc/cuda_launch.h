@@ -66,6 +66,18 @@ inline int attribute_of(int device, cudaDeviceAttr attribute) {
   return value;
 }
 
+// A GPU reads whole values only from where they may begin. Takes the arrays' names and views.
+template <int N, class... Rest>
+void check_aligned(const char* name, const View<N>& view, const Rest&... rest) {
+  auto places = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(view.data));
+  for (const std::int64_t stride : view.strides) places |= stride;
+  if (places % size_of(view.dtype) != 0) {
+    throw std::invalid_argument(
+        name + std::string(" must lie at multiples of their values' size on a GPU"));
+  }
+  if constexpr (sizeof...(rest) > 0) check_aligned(rest...);
+}
+
 // Puts a launch on a stream of the current device.
 template <class Arguments>
 void launch(void (*kernel)(Arguments), std::int64_t num_blocks, int num_threads,

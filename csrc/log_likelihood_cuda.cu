@@ -34,6 +34,7 @@ inline namespace VL4POSE_CPU_CAPABILITY {
 template <class T>
 void pose_log_likelihood(const View<3>& keypoints, const View<3>& params, const View<2>& visible,
                          const Tree& tree, T* total, T* per_link, const CudaStream& stream) {
+  check_aligned("keypoints", keypoints, "params", params);
   launch_pose_log_likelihood(StreamLauncher(stream), keypoints, params, visible, tree, total,
                              per_link, {0, keypoints.shape[0]});
 }
@@ -43,6 +44,8 @@ void pose_log_likelihood_backward(const View<2>& grad, const View<3>& keypoints,
                                   const View<3>& params, const View<2>& visible, const Tree& tree,
                                   const PoseTangents& tangents, const PoseGradients<T>& to,
                                   const CudaStream& stream) {
+  check_aligned("grad", grad, "keypoints", keypoints, "params", params);
+  check_aligned("tangents", tangents.keypoints, "tangents", tangents.params);
   launch_pose_log_likelihood_backward(StreamLauncher(stream), grad, keypoints, params, visible,
                                       tree, tangents, to, {0, keypoints.shape[0]});
 }

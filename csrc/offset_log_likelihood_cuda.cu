@@ -35,6 +35,7 @@ template <class T>
 void offset_log_likelihood(const View<3>& keypoints, const View<3>& offsets,
                            const View<4>& scale_tril, const View<2>& visible, const Tree& tree,
                            T* total, T* per_link, const CudaStream& stream) {
+  check_aligned("keypoints", keypoints, "offsets", offsets, "scale_tril", scale_tril);
   launch_offset_log_likelihood(StreamLauncher(stream), keypoints, offsets, scale_tril, visible,
                                tree, total, per_link, {0, keypoints.shape[0]});
 }
@@ -45,6 +46,9 @@ void offset_log_likelihood_backward(const View<2>& grad, const View<3>& keypoint
                                     const View<2>& visible, const Tree& tree,
                                     const OffsetTangents& tangents, const OffsetGradients<T>& to,
                                     const CudaStream& stream) {
+  check_aligned("grad", grad, "keypoints", keypoints, "offsets", offsets, "scale_tril", scale_tril);
+  check_aligned("tangents", tangents.keypoints, "tangents", tangents.offsets, "tangents",
+                tangents.scale_tril);
   launch_offset_log_likelihood_backward(StreamLauncher(stream), grad, keypoints, offsets,
                                         scale_tril, visible, tree, tangents, to,
                                         {0, keypoints.shape[0]});

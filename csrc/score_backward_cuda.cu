@@ -30,6 +30,10 @@ inline namespace VL4POSE_CPU_CAPABILITY {
 template <class T>
 void score_backward(const ScoreBackwardInputs& inputs, const ScoreOptions& options,
                     const ScoreGradients<T>& to, const CudaStream& stream) {
+  check_aligned("xy", inputs.xy, "values", inputs.values, "count", inputs.count, "params",
+                inputs.params);
+  check_aligned("grad_score", inputs.grad_score, "grad_entropy", inputs.grad_entropy);
+  check_aligned("tangents", inputs.values_tangent, "tangents", inputs.params_tangent);
   launch_score_backward(StreamLauncher(stream), inputs, options, to, {0, inputs.values.shape[0]});
 }
 

@@ -29,20 +29,11 @@ namespace vl4pose {
 inline namespace VL4POSE_CPU_CAPABILITY {
 namespace {
 
-// A GPU reads whole values only from where they may begin.
-void check_alignment(const View<4>& heatmaps) {
-  auto places = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(heatmaps.data));
-  for (const std::int64_t stride : heatmaps.strides) places |= stride;
-  if (places % size_of(heatmaps.dtype) != 0) {
-    throw std::invalid_argument("heatmaps must lie at multiples of their values' size on a GPU");
-  }
-}
-
 template <class Stored>
 void score_stored(const ScoreInputs& inputs, const ScoreOptions& options,
                   const ScoreOutputs<Wide<Stored>>& outputs, const CudaStream& stream) {
   if (inputs.heatmaps.shape[0] == 0) return;
-  check_alignment(inputs.heatmaps);
+  check_aligned("heatmaps", inputs.heatmaps, "params", inputs.params);
   const CurrentDevice device(stream.device);
   const auto all = make_arguments<Wide<Stored>>(inputs, options, outputs);
   const ScorePlan plan =

@@ -30,6 +30,7 @@ inline namespace VL4POSE_CPU_CAPABILITY {
 template <class T>
 void peak_weights(const View<3>& values, const View<2>& count, double temperature, T* weights,
                   const CudaStream& stream) {
+  check_aligned("values", values, "count", count);
   launch_peak_weights(StreamLauncher(stream), values, count, temperature, weights,
                       {0, values.shape[0] * values.shape[1]});
 }
@@ -38,6 +39,7 @@ template <class T>
 void peak_weights_backward(const View<3>& grad, const View<3>& values, const View<2>& count,
                            double temperature, const View<3>& tangent, T* grad_values,
                            T* weights_tangent, const CudaStream& stream) {
+  check_aligned("grad", grad, "values", values, "count", count, "tangent", tangent);
   launch_peak_weights_backward(StreamLauncher(stream), grad, values, count, temperature, tangent,
                                grad_values, weights_tangent,
                                {0, values.shape[0] * values.shape[1]});
