@@ -1,3 +1,6 @@
+// The tables of cuda.h, and what it has of memory and devices.
+#if !defined(__CUDACC_RTC__)  // all of it is the host's
+
 #include "cuda_launch.h"
 #include "kernels_cuda.h"
 
@@ -75,3 +78,5 @@ std::vector<std::string> cuda_devices() {
 std::string cuda_version() { return version_text(CUDART_VERSION); }
 
 }  // namespace vl4pose
+
+#endif

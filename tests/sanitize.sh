@@ -14,7 +14,8 @@ trap 'rm -rf "$work"' EXIT
 python=$work/venv/bin/python
 echo "$packages" > "$("$python" -c "import sysconfig; print(sysconfig.get_path('purelib'))")/other.pth"
 "$python" -m pip install -q --no-deps . -C build-dir="$work/build" -C cmake.build-type=Debug \
-  -C cmake.define.VL4POSE_SANITIZE=address,undefined -C install.strip=false
+  -C cmake.define.VL4POSE_SANITIZE=address,undefined -C cmake.define.VL4POSE_CUDA=OFF \
+  -C install.strip=false
 
 # Python itself leaks at exit.
 export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
