@@ -152,6 +152,8 @@ class MapPeaks {
   VL4POSE_DEVICE void scan_columns(const DeviceMap<Stored>& map, int x, int begin, int end,
                                    MapSummary<T>& of_lane) const;
   VL4POSE_DEVICE void mark_candidates(T bound) const;
+  template <int kReach>
+  VL4POSE_DEVICE void mark_candidates_within(T bound) const;
   VL4POSE_DEVICE Best best_below(T bound) const;
   VL4POSE_DEVICE bool keep_of_cell(const DeviceMap<Stored>& map, int row, int column, T value,
                                    bool is_largest, Kept& kept) const;
@@ -318,8 +320,22 @@ VL4POSE_NOINLINE VL4POSE_DEVICE void MapPeaks<Warp, Stored>::first_maximum(
 // Marks the cells above a bound that no cell in reach exceeds.
 template <class Warp, class Stored>
 VL4POSE_DEVICE void MapPeaks<Warp, Stored>::mark_candidates(T bound) const {
-  const int rows = grid_.rows, columns = grid_.columns, stride = grid_.stride, reach = grid_.reach;
-  const int words = grid_.words();
+  switch (grid_.reach) {
+    case 2:
+      return mark_candidates_within<2>(bound);
+    case 3:
+      return mark_candidates_within<3>(bound);
+    default:
+      return mark_candidates_within<0>(bound);
+  }
+}
+
+// kReach is 0 for any reach.
+template <class Warp, class Stored>
+template <int kReach>
+VL4POSE_NOINLINE VL4POSE_DEVICE void MapPeaks<Warp, Stored>::mark_candidates_within(T bound) const {
+  const int rows = grid_.rows, columns = grid_.columns, stride = grid_.stride;
+  const int reach = kReach > 0 ? kReach : grid_.reach, words = grid_.words();
   for (int word = 0; word < words; ++word) {
     const int column = std::min(32 * word + warp_.lane(), columns - 1);
     const bool is_cell = 32 * word + warp_.lane() < columns;
