@@ -59,7 +59,7 @@ def as_tensor(array: np.ndarray) -> torch.Tensor:
     if array.dtype.name == "bfloat16":
         return as_tensor(array.view(np.uint16)).view(torch.bfloat16)
     if any(step < 0 or step % array.itemsize for step in array.strides):
-        array = np.ascontiguousarray(array)
+        array = array.copy()  # which has strides of its own, of axes of size 1 too
     return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 

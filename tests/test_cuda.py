@@ -1,7 +1,7 @@
 """What only a GPU can show: where results are, streams, graphs, memory, waiting, gradients.
 
 That the kernels are right is what the tests of the core say, which run on a GPU too where there is
-one (conftest.py). Those here that need none are at the end.
+one (conftest.py). Those that need none: test_without_cuda.py.
 """
 
 from __future__ import annotations
@@ -24,11 +24,10 @@ from strategies import METHODS, OBJECTIVES, SUBPIXELS, assert_same_bits, named_a
 from torch import Tensor
 
 import vl4pose
-from vl4pose import _core
 from vl4pose.losses import nll_loss, offset_nll_loss
 
-MISSING = on_gpu.missing()
-needs_gpu = pytest.mark.skip(reason=MISSING) if MISSING else lambda test: test
+if (why := on_gpu.missing()) is not None:
+    pytest.skip(why, allow_module_level=True)
 
 DEVICE = "cuda"
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
@@ -168,16 +167,9 @@ def no_waiting() -> Iterator[None]:
         torch.cuda.set_sync_debug_mode("default")
 
 
-def test_the_core_is_tested_here() -> None:
-    """Skips, saying why, where the tests of the core have not run on a GPU."""
-    if MISSING:
-        pytest.skip(f"the core's tests did not run on a GPU: {MISSING}")
-
-
 # Results -----------------------------------------------------------------------------------------
 
 
-@needs_gpu
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("name", CALLS)
 def test_results_are_the_cpu_s_on_the_device_of_the_input(name: str, dtype: torch.dtype) -> None:
@@ -186,21 +178,18 @@ def test_results_are_the_cpu_s_on_the_device_of_the_input(name: str, dtype: torc
         assert_is(CALLS[name](moved(given)), CALLS[name](given))
 
 
-@needs_gpu
 @pytest.mark.parametrize("name", CALLS)
 def test_no_image(name: str) -> None:
     given = arguments(0)
     assert_is(CALLS[name](moved(given)), CALLS[name](given))
 
 
-@needs_gpu
 def test_a_single_image_without_a_batch() -> None:
     given = {key: tensor[0] for key, tensor in arguments(FEW).items()}
     for call in CALLS.values():
         assert_is(call(moved(given)), call(given))
 
 
-@needs_gpu
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("name", CALLS)
 def test_nan_have_the_cpu_s_bits(name: str, dtype: torch.dtype) -> None:
@@ -212,14 +201,12 @@ def test_nan_have_the_cpu_s_bits(name: str, dtype: torch.dtype) -> None:
         assert_same_bits(one.cpu(), right)
 
 
-@needs_gpu
 def test_params_of_all_images() -> None:
     given = arguments(MANY)
     given["params"] = given["params"][0]
     assert_is(CALLS["analyze"](moved(given)), CALLS["analyze"](given))
 
 
-@needs_gpu
 @pytest.mark.parametrize("images", [FEW, MANY])
 def test_the_same_twenty_times(images: int) -> None:
     given = moved(arguments(images))
@@ -232,7 +219,6 @@ def test_the_same_twenty_times(images: int) -> None:
         assert_is(CALLS["score, marginal"](given), expected[1])
 
 
-@needs_gpu
 @pytest.mark.parametrize(
     ("heatmaps", "options"),
     [
@@ -250,8 +236,7 @@ def test_sizes_that_need_memory_of_their_own(heatmaps: np.ndarray, options: Any)
     assert_is(found, vl4pose.analyze(maps, params, **options))
 
 
-@needs_gpu
-def test_offsets_beyond_32_bits() -> None:
+def test_strides_beyond_32_bits() -> None:
     apart = 2**31 + 64  # values, thus more than 2^32 bytes
     need_memory(4 * apart)
     given = arguments(FEW, torch.float16)
@@ -263,7 +248,6 @@ def test_offsets_beyond_32_bits() -> None:
     assert_is(found, CALLS["analyze"](given))
 
 
-@needs_gpu
 def test_more_than_2_to_the_31_values() -> None:
     shape = (70000, 1, 192, 192)
     need_memory(2 * int(np.prod(shape)))
@@ -289,7 +273,6 @@ def need_memory(num_bytes: int) -> None:
 # Waiting, streams, threads, devices ---------------------------------------------------------------
 
 
-@needs_gpu
 @pytest.mark.parametrize("images", [FEW, MANY])
 @pytest.mark.parametrize("name", CALLS)
 def test_nothing_waits_for_the_gpu(name: str, images: int) -> None:
@@ -301,7 +284,6 @@ def test_nothing_waits_for_the_gpu(name: str, images: int) -> None:
     assert_is(found, CALLS[name](given))
 
 
-@needs_gpu
 @pytest.mark.parametrize("name", GRADIENTS)
 def test_no_gradient_waits_for_the_gpu(name: str) -> None:
     function, by = GRADIENTS[name]
@@ -316,7 +298,6 @@ def test_no_gradient_waits_for_the_gpu(name: str) -> None:
         gradient()
 
 
-@needs_gpu
 @pytest.mark.parametrize("images", [FEW, MANY])
 def test_calls_follow_on_the_current_stream(images: int) -> None:
     before, given = arguments(images, seed=1), arguments(images)
@@ -337,7 +318,6 @@ def test_calls_follow_on_the_current_stream(images: int) -> None:
         assert_is(copy, right)
 
 
-@needs_gpu
 def test_many_streams_and_threads_at_once() -> None:
     sizes = [1, MANY, FEW, 40, 7, 2 * MANY, 2, 150]
     given = {images: arguments(images, seed=images) for images in sizes}
@@ -358,7 +338,6 @@ def test_many_streams_and_threads_at_once() -> None:
         list(pool.map(work, range(4)))
 
 
-@needs_gpu
 def test_another_device_than_the_current_one() -> None:
     if torch.cuda.device_count() < 2:
         pytest.skip("needs two GPUs: torch finds one")
@@ -375,7 +354,6 @@ def test_another_device_than_the_current_one() -> None:
 # Arguments elsewhere ------------------------------------------------------------------------------
 
 
-@needs_gpu
 @pytest.mark.parametrize("kind", ["tensor", "array", "tensor that requires grad"])
 def test_params_elsewhere(kind: str) -> None:
     given = arguments()
@@ -392,7 +370,6 @@ def test_params_elsewhere(kind: str) -> None:
         vl4pose.score(given["heatmaps"], given["params"].to(DEVICE), **OPTIONS)
 
 
-@needs_gpu
 def test_others_elsewhere() -> None:
     given, on_device = arguments(), moved(arguments())
     for argument, name, first in (
@@ -408,7 +385,6 @@ def test_others_elsewhere() -> None:
 # CUDA graphs --------------------------------------------------------------------------------------
 
 
-@needs_gpu
 @pytest.mark.parametrize("images", [1, FEW, MANY])
 @pytest.mark.parametrize("name", CALLS)
 def test_captured_and_replayed_with_other_data(name: str, images: int) -> None:
@@ -427,7 +403,6 @@ def test_captured_and_replayed_with_other_data(name: str, images: int) -> None:
         assert_is(found, call(other))
 
 
-@needs_gpu
 def test_a_gradient_captured_and_replayed() -> None:
     static = moved(arguments(MANY))
     leaves = [static[key].requires_grad_() for key in ("heatmaps", "params")]
@@ -457,7 +432,6 @@ def test_a_gradient_captured_and_replayed() -> None:
 # Memory -------------------------------------------------------------------------------------------
 
 
-@needs_gpu
 @pytest.mark.parametrize("images", [FEW, MANY])
 @pytest.mark.parametrize("name", CALLS)
 def test_memory_is_the_outputs_and_one_workspace(name: str, images: int) -> None:
@@ -479,7 +453,6 @@ def num_allocations() -> int:
     return torch.cuda.memory_stats()["allocation.all.allocated"]
 
 
-@needs_gpu
 @pytest.mark.parametrize("name", GRADIENTS)
 def test_gradients_leave_no_memory_behind(name: str) -> None:
     given = arguments(MANY)
@@ -507,7 +480,6 @@ def gradients(
     return torch.autograd.grad((result * weights.to(device)).sum(), leaves)
 
 
-@needs_gpu
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("name", GRADIENTS)
 def test_gradients_are_the_cpu_s(name: str, dtype: torch.dtype) -> None:
@@ -518,7 +490,6 @@ def test_gradients_are_the_cpu_s(name: str, dtype: torch.dtype) -> None:
             assert_is(by_one.double(), right.double())  # NumPy has no bfloat16
 
 
-@needs_gpu
 @pytest.mark.parametrize("name", ["score, expected", "pose_log_likelihood"])
 def test_gradients_by_what_all_images_share(name: str) -> None:
     given = arguments(MANY)
@@ -528,7 +499,6 @@ def test_gradients_by_what_all_images_share(name: str) -> None:
         assert_is(found, expected)
 
 
-@needs_gpu
 @pytest.mark.parametrize("name", GRADIENTS)
 def test_second_derivatives_are_the_cpu_s(name: str) -> None:
     function, by = GRADIENTS[name]
@@ -555,7 +525,6 @@ def test_second_derivatives_are_the_cpu_s(name: str) -> None:
 # torch --------------------------------------------------------------------------------------------
 
 
-@needs_gpu
 def test_compiled_without_a_break() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's own, as its compiler is imported
@@ -575,7 +544,6 @@ def test_compiled_without_a_break() -> None:
         torch._dynamo.reset()
 
 
-@needs_gpu
 def test_under_autocast() -> None:
     given, on_device = arguments(MANY), moved(arguments(MANY))
     with torch.autocast(DEVICE, torch.float16):
@@ -585,7 +553,6 @@ def test_under_autocast() -> None:
             assert function(on_device).dtype == torch.float32
 
 
-@needs_gpu
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 def test_losses_are_the_cpu_s(reduction: str) -> None:
     given, on_device = arguments(MANY), moved(arguments(MANY))
@@ -606,7 +573,6 @@ def test_losses_are_the_cpu_s(reduction: str) -> None:
             torch.testing.assert_close(found.cpu(), expected, rtol=1e-5, atol=1e-6)
 
 
-@needs_gpu
 def test_networks_and_scorer_on_the_gpu() -> None:
     network = torch.nn.Conv2d(3, 4, 3, padding=1).to(DEVICE)
     params = arguments()["params"][0]
@@ -621,7 +587,6 @@ def test_networks_and_scorer_on_the_gpu() -> None:
 # Other libraries ----------------------------------------------------------------------------------
 
 
-@needs_gpu
 @pytest.mark.parametrize("images", [FEW, MANY])
 def test_arrays_of_cupy(images: int) -> None:
     cupy = pytest.importorskip("cupy", reason="needs CuPy")
@@ -633,7 +598,6 @@ def test_arrays_of_cupy(images: int) -> None:
             assert_same_bits(cupy.asnumpy(found), right.numpy())
 
 
-@needs_gpu
 def test_arrays_of_cupy_on_its_current_stream() -> None:
     cupy = pytest.importorskip("cupy", reason="needs CuPy")
     given = arguments(MANY)
@@ -666,7 +630,6 @@ for name in ("score", "per_link", "entropy", "posterior", "keypoints", "confiden
 """
 
 
-@needs_gpu
 def test_arrays_of_jax(monkeypatch: pytest.MonkeyPatch) -> None:
     if importlib.util.find_spec("jax") is None:
         pytest.skip("needs JAX")
@@ -674,58 +637,3 @@ def test_arrays_of_jax(monkeypatch: pytest.MonkeyPatch) -> None:
     command = [sys.executable, "-P", "-c", ARRAYS_OF_JAX]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-
-
-# Without a GPU ------------------------------------------------------------------------------------
-
-NOT_INITIALISED = """
-import ctypes
-import torch
-import vl4pose
-from vl4pose import losses, nn, scorer
-
-heatmaps, params = torch.rand(2, 16, 20, 20), torch.rand(15, 2, requires_grad=True)
-vl4pose.score(heatmaps, params).sum().backward()
-vl4pose.analyze(heatmaps.numpy(), params.detach().numpy())
-assert not torch.cuda.is_initialized()
-try:
-    driver = ctypes.CDLL("libcuda.so.1")
-except OSError:
-    print("no driver")
-else:  # nor has anybody else made use of a device
-    flags, active = ctypes.c_uint(), ctypes.c_int()
-    if driver.cuInit(0) == 0:
-        assert driver.cuDevicePrimaryCtxGetState(0, ctypes.byref(flags), ctypes.byref(active)) == 0
-        assert not active.value
-"""
-
-
-def test_cuda_is_not_initialised_without_need() -> None:
-    command = [sys.executable, "-P", "-c", NOT_INITIALISED]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_call_that_no_gpu_can_answer_is_one_sentence(dtype: Any) -> None:
-    if _core.build_info()["cuda"] is None:
-        message = (
-            r"^this build of vl4pose has no CUDA kernels: install it from source where nvcc is on "
-            r"the PATH, or pass arrays in CPU memory$"
-        )
-    else:
-        with contextlib.suppress(RuntimeError):
-            if devices := _core.cuda_devices():
-                pytest.skip(f"needs a build or a machine without: this one has {devices[0]}")
-        message = "^the CUDA kernels of vl4pose need |^CUDA: "
-    values, weights = np.zeros((1, 2, 3), dtype), np.empty((1, 2, 3), dtype)
-    stream = _core.CudaStream(0, 0, lambda num_bytes: None)
-    with pytest.raises(RuntimeError, match=message):
-        _core.peak_weights(Elsewhere(values), None, 1.0, Elsewhere(weights), stream)
-
-
-class Elsewhere:
-    """An array that says that it is on a GPU, and holds nothing."""
-
-    def __init__(self, array: np.ndarray) -> None:
-        self.__cuda_array_interface__ = {**array.__array_interface__, "version": 3, "stream": None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -26,10 +27,10 @@ from bench import competitors  # noqa: E402
 from bench.answers import check, parts  # noqa: E402
 from bench.cases import Case  # noqa: E402
 from bench.gpu import __main__ as command  # noqa: E402
-from bench.gpu import contests, report, sanitized  # noqa: E402
+from bench.gpu import contests, device, report, sanitized  # noqa: E402
 from bench.gpu.contests import CONTESTS, COPY, Contest, Contestant, Prepared  # noqa: E402
 from bench.gpu.goals import GOALS, Goal, share_of_bandwidth, times_faster  # noqa: E402
-from bench.rounds import Call, host_sample  # noqa: E402
+from bench.rounds import Call, host_sample, interleaved  # noqa: E402
 
 SCALE = 128  # one in so many images
 
@@ -68,11 +69,9 @@ class Host:
         return {"clocks.sm": "1980"}
 
 
-def measured(contest: str, tmp_path: Path) -> dict[str, Any]:
-    chosen = {contest: CONTESTS[contest]}
-    data = command.measure(Host(), chosen, tmp_path, seconds=0.001, scale=SCALE)
-    assert data == json.loads((tmp_path / report.JSON).read_text(encoding="utf-8"))
-    return data
+@pytest.fixture(autouse=True)
+def _one_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "interleaved", functools.partial(interleaved, min_rounds=1))
 
 
 # ------------------------------------------------------------------------------------------------
@@ -82,7 +81,9 @@ def measured(contest: str, tmp_path: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("contest", [name for name in CONTESTS if "compiled" not in name])
 def test_contestants_agree_and_are_timed(contest: str, tmp_path: Path) -> None:
-    data = measured(contest, tmp_path)
+    chosen = {contest: CONTESTS[contest]}
+    data = command.measure(Host(), chosen, tmp_path, seconds=0, scale=SCALE)
+    assert data == json.loads((tmp_path / report.JSON).read_text(encoding="utf-8"))
     rows = data["measured"][contest]
     failed = data["failed"].get(contest, {})
     if contests.CUCIM in failed:
@@ -135,6 +136,64 @@ def test_buffers_are_more_than_twice_the_cache() -> None:
         copies = contests.num_copies(gpu, size)
         assert copies >= 2
         assert copies * size > 2 * gpu.cache_bytes
+
+
+class Queue:
+    """Stands in for torch.cuda and the clock."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.slept: list[float] = []
+        self.now = self.free_at = 0.0
+        queue = self
+
+        class Event:
+            def __init__(self, enable_timing: bool) -> None:
+                assert enable_timing
+
+            def record(self) -> None:
+                self.at = queue.free_at
+
+            def query(self) -> bool:
+                return queue.now > self.at
+
+            def synchronize(self) -> None:
+                pass
+
+            def elapsed_time(self, other: Event) -> float:
+                return 1e3 * (other.at - self.at)
+
+        properties = SimpleNamespace(L2_cache_size=1000)
+        for name, value in {
+            "current_device": lambda: 0,
+            "get_device_properties": lambda device: properties,
+            "synchronize": lambda: None,
+            "_sleep": self.sleep,
+            "Event": Event,
+        }.items():
+            monkeypatch.setattr(torch.cuda, name, value)
+        monkeypatch.setattr(device, "time", SimpleNamespace(perf_counter=lambda: self.now))
+
+    def sleep(self, cycles: int) -> None:
+        self.slept.append(cycles / device.CYCLES_A_SECOND)
+        self.free_at = self.now + self.slept[-1]
+
+    def work(self, on_host: float, on_gpu: float) -> None:
+        self.now += on_host
+        self.free_at = max(self.free_at, self.now) + on_gpu
+
+
+def test_a_gpu_never_waits_for_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = Queue(monkeypatch)
+    gpu = device.Gpu()
+
+    def call() -> None:
+        queue.work(on_host=1e-3, on_gpu=1e-4)
+
+    assert gpu.device_sample(call, 10) == pytest.approx(1e-4)
+    assert queue.slept == pytest.approx([1e-4, 1.51e-2])  # the first, of nothing known, in vain
+    assert gpu.device_sample(call, 20) == pytest.approx(1e-4)
+    assert queue.slept[2:] == pytest.approx([3.01e-2])
+    assert gpu.host_sample(call, 3) == pytest.approx(1e-3)
 
 
 def test_wrong_answers_are_said_and_not_timed(
@@ -262,7 +321,7 @@ NCU = """\
 ==PROF== Connected to process 1
 "ID","Kernel Name","Block Size","Grid Size","dram__bytes_read.sum","gpu__time_duration.sum","odd"
 "","","","","byte","nsecond",""
-"0","void score_kernel<float>","(128, 1, 1)","(1024, 1, 1)","268,435,456","64,000","x"
+"0","void score_kernel<float>(Arguments)","(128, 1, 1)","(1024, 1, 1)","268,435,456","64,000","x"
 "1","void score_kernel<half>","(128, 1, 1)","(1024, 1, 1)","134217728","40000","x"
 
 counted

@@ -171,14 +171,20 @@ def check_device(answer: Any, device: torch.device) -> None:
         assert answer.device == device, f"the answer is on {answer.device}, not on {device}"
 
 
-def ours(gpu: Gpu, operation: str, case: Case, maps: Tensor | None = None) -> Contestant:
-    """Return a contestant of one of our operations on maps, by default the case's."""
+def ours(
+    gpu: Gpu,
+    operation: str,
+    case: Case,
+    maps: Tensor | None = None,
+    view: Callable[[Tensor], Tensor] = lambda maps: maps,
+) -> Contestant:
+    """Return a contestant of one of our operations on a view of maps, by default of the case's."""
 
     def prepare() -> Prepared:
         if maps is None:
             on_cpu, on_gpu = maps_of(case), rotated(gpu, case)
         else:
-            on_cpu, on_gpu = maps, copies_of(gpu, maps)
+            on_cpu, on_gpu = view(maps), [view(copy) for copy in copies_of(gpu, maps)]
         calls, expected = our_calls(gpu, operation, case, on_cpu, on_gpu)
 
         def check_all() -> None:
@@ -431,6 +437,29 @@ def equal_values(gpu: Gpu, scale: int) -> Contestants:
     }
 
 
+def layouts(gpu: Gpu, scale: int) -> Contestants:
+    """Measure the same maps as networks may leave them."""
+    case = batch_of(FIVE_PEAKS, FEWER, scale)
+    maps = maps_of(case)
+    channels_last = maps.permute(0, 2, 3, 1).contiguous()
+    return {
+        "analyze contiguous": ours(gpu, "analyze", case),
+        "analyze x[:, -1] of two stacks": ours(
+            gpu, "analyze", case, torch.stack([maps, maps], 1), lambda both: both[:, -1]
+        ),
+        "analyze channels_last": ours(
+            gpu, "analyze", case, channels_last, lambda maps: maps.permute(0, 3, 1, 2)
+        ),
+        "analyze x[:, -1] of two stacks, channels_last": ours(
+            gpu,
+            "analyze",
+            case,
+            torch.cat([channels_last, channels_last], -1),
+            lambda both: both.permute(0, 3, 1, 2)[:, case.joints :],
+        ),
+    }
+
+
 def one_image_in_graphs(gpu: Gpu, scale: int) -> Contestants:
     """Measure single images where calls are captured, not made.
 
@@ -554,12 +583,14 @@ def beside_a_network(gpu: Gpu, scale: int) -> Contestants:
 
         return Contestant(case.batch, 0, prepare)
 
-    def analyzed(is_captured: bool) -> Contestant:
+    def analyzed(*, is_captured: bool = False, is_contiguous: bool = False) -> Contestant:
         def prepare() -> Prepared:
             maps, params = maps_of(case), params_of(case)
             left = heatmaps_of(network, images_for(network, case.batch)).to(maps.dtype, copy=True)
             last_stack = left[:, -1]
             last_stack.copy_(maps)
+            if is_contiguous:
+                last_stack = last_stack.contiguous()
             call = functools.partial(
                 vl4pose.analyze, last_stack, params.to(gpu.device), **options_of(case)
             )
@@ -579,8 +610,9 @@ def beside_a_network(gpu: Gpu, scale: int) -> Contestants:
     return {
         FORWARD: forward(False),
         FORWARD_GRAPH: forward(True),
-        "analyze": analyzed(False),
-        "analyze in a CUDA graph": analyzed(True),
+        "analyze": analyzed(),
+        "analyze in a CUDA graph": analyzed(is_captured=True),
+        "analyze, maps made contiguous before": analyzed(is_contiguous=True),
     }
 
 
@@ -630,6 +662,7 @@ CONTESTS: dict[str, Contest] = {
     "1024 images, d=8 K=1": Contest("device", with_copy(ONE_PEAK, MANY)),
     "other sizes, bytes of 256 images": Contest("device", other_sizes),
     "256 images, equal values": Contest("device", equal_values),
+    "256 images, layouts": Contest("device", layouts),
     "256 images, gradients": Contest("device", gradients),
     "one image, cuCIM": Contest("wall", against_cucim),
     "1024 images, compiled": Contest("device", against_compiled),

@@ -1,8 +1,10 @@
 // A bug for each of compute-sanitizer's tools, so that gpu.sh can tell a tool that finds nothing
-// from one that does not look. Usage: planted_bugs TOOL bug|none; the same kernel, with and without.
+// from one that does not look. Usage: planted_bugs TOOL bug|none; the same kernel, with and
+// without.
+#include <cuda_runtime.h>
+
 #include <cstdio>
 #include <cstring>
-#include <cuda_runtime.h>
 
 namespace {
 

@@ -243,7 +243,7 @@ def counters_text(counted: Mapping[str, Any]) -> str:
     labels = [label for label, _ in COUNTERS.values()]
     rows = [
         (
-            f"{launch.get('Kernel Name', '')} {launch.get('Grid Size', '')}",
+            f"{launch.get('Kernel Name', '').partition('(')[0]} {launch.get('Grid Size', '')}",
             *(number(launch[label]) if label in launch else "" for label in labels),
         )
         for launch in counted["kernels"]
