@@ -50,12 +50,12 @@ inline void softmax(const double* values, const std::int32_t* count, std::int64_
         store(weight + k, exponential(scaled));
         if (log_weight) store(log_weight + k, scaled);
       }
-      if (largest == kLowest && values[begin] == -kInfinity) {
-        weight[begin] = 1.0;
-        if (log_weight) log_weight[begin] = 0.0;
-      }
       double sum = 0.0;
       for (std::int64_t k = begin; k < end; ++k) sum += weight[k];
+      if (sum == 0.0) {  // all values are -inf: exp(0) is that of the largest else
+        sum = weight[begin] = 1.0;
+        if (log_weight) log_weight[begin] = 0.0;
+      }
       for (std::int64_t k = begin; k < end; k += kLanes<double>) {
         store(weight + k, load(weight + k) / sum);
       }

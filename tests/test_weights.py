@@ -109,6 +109,8 @@ def test_unused_slots_and_bad_rows() -> None:
     assert_array_equal(vl4pose.peak_weights(values, count=none)[0], [[0] * 3, [0] * 3, bad, bad])
     gap = np.array([[[2.0, -INF, 2.0]]])
     assert_array_equal(vl4pose.peak_weights(gap), [[[0.5, 0.0, 0.5]]])
+    lowest = np.array([[[-INF, np.finfo(np.float64).min]]])
+    assert_array_equal(vl4pose.peak_weights(lowest, count=np.array([[2]])), [[[0.0, 1.0]]])
 
 
 @pytest.mark.parametrize("temperature", [1e-6, 1e6])
