@@ -30,7 +30,8 @@ struct Work {
   std::byte* workspace = nullptr;  // this memory of all blocks; null where each has it shared
 };
 
-// So many items that a block has about as many parts of them as threads, each being of so many.
+// How many items a block takes at once where each has so many parts: as many as give each thread
+// per_thread of these.
 constexpr int items_at_once(std::int64_t parts, int per_thread = 1) {
   return static_cast<int>(std::clamp<std::int64_t>(
       kThreadsOfPass * per_thread / std::max<std::int64_t>(parts, 1), 1, kThreadsOfPass));
