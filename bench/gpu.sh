@@ -66,14 +66,15 @@ print(f\"{info['compiler']}, CUDA {info['cuda']}, for $CUDAARCHS\")"
 tests() {
   # The tests of the core, on the GPU. Some have no business there: children that are forked have no
   # GPU, the memory that is counted is the host's, and to copy gigabytes of holes takes long.
-  core="cuda and not forked and not batch_is_never_copied and not offsets_beyond_32_bits"
+  core="(cuda or test_cpu_capability) and not forked and not batch_is_never_copied"
+  core+=" and not offsets_beyond_32_bits"
   cpus=$(nproc)
   # Other versions of other packages than those of constraints.txt deprecate other things.
   "$python" -P -m pytest -q -n "$((cpus < 12 ? cpus : 12))" -p no:cacheprovider -k "$core" \
     -W default::DeprecationWarning -W default::FutureWarning \
     tests/test_cuda.py tests/test_without_cuda.py tests/test_local_maxima.py \
     tests/test_weights.py tests/test_log_likelihood.py tests/test_refine.py \
-    tests/test_decode.py tests/test_score.py
+    tests/test_decode.py tests/test_score.py tests/test_gradients.py tests/test_cpu_capability.py
 }
 
 benchmark() {

@@ -145,7 +145,7 @@ def with_one_nan(tensor: Tensor) -> Tensor:
 
 
 @contextlib.contextmanager
-def keeping_busy(seconds: float = 0.3) -> Iterator[None]:
+def keeping_busy(seconds: float = 0.1) -> Iterator[None]:
     """Give the current stream something to do first; what is called must not wait for it."""
     stream = torch.cuda.current_stream()
     stream.synchronize()

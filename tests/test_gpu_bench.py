@@ -87,7 +87,7 @@ def test_contestants_agree_and_are_timed(contest: str, tmp_path: Path) -> None:
     rows = data["measured"][contest]
     failed = data["failed"].get(contest, {})
     if contests.CUCIM in failed:
-        assert "cannot be imported" in failed.pop(contests.CUCIM)
+        assert failed.pop(contests.CUCIM).startswith(command.ABSENT)
     assert failed == {}
     for row in rows.values():
         assert row["us"] > 0
@@ -236,6 +236,37 @@ def test_wrong_answers_are_said_and_not_timed(
         "wrong in the end": "WRONG ANSWER: bits differ",
     }
     assert "- a contest: wrong: WRONG ANSWER: bits differ\n" in report.markdown(data)
+
+
+def test_an_absent_package_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def contest(error: Exception) -> Contest:
+        def broken() -> Prepared:
+            raise error
+
+        def contestants(gpu: Any, scale: int) -> dict[str, Contestant]:
+            ours = contests.ours(gpu, "score", Case(batch=2))
+            return {"ours": ours, "theirs": replace(ours, prepare=broken)}
+
+        return Contest("wall", contestants)
+
+    monkeypatch.setattr(command, "Gpu", Host)
+    monkeypatch.setattr(command, "missing", lambda: None)
+    absent = contests.NotHereError("No module named 'cucim'")
+    monkeypatch.setattr(
+        command, "CONTESTS", {"absent": contest(absent), "broken": contest(ValueError("odd"))}
+    )
+    out = str(tmp_path / "out")
+    for text, status, why in (
+        ("absent", 0, "not on this machine: No module named 'cucim'"),
+        ("broken", 1, "ValueError: odd"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["bench.gpu", out, "-k", text, "--seconds", "0"])
+        assert command.main() == status
+        printed = capsys.readouterr().out
+        assert f"- {text}: theirs: {why}\n" in printed
+        assert printed.endswith("1 not measured; theirs\n")
 
 
 @pytest.mark.parametrize(

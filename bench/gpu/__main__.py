@@ -25,11 +25,12 @@ from bench.rounds import Call, interleaved
 from vl4pose import _core
 
 SECONDS_OF_CONTESTANT = 0.3  # of measuring
+ABSENT = "not on this machine: "  # of others, which is no failure
 PACKAGES = ("vl4pose", "torch", "triton", "numpy", "cupy-cuda13x", "cupy-cuda12x", "cucim-cu13")
 
 
 def main() -> int:
-    """Measure and save; return 0, or 1 if anything could not be measured, and 2 without a GPU."""
+    """Measure and save; return 0, 1 if anything went wrong, or 2 without a GPU."""
     arguments = parse()
     if (why := missing()) is not None:
         print(f"bench.gpu: {why}", file=sys.stderr)
@@ -41,9 +42,9 @@ def main() -> int:
     arguments.out.mkdir(parents=True, exist_ok=True)
     data = measure(Gpu(), chosen, arguments.out, seconds=arguments.seconds)
     print(report.markdown(data))
-    failures = [name for of_contest in data["failed"].values() for name in of_contest]
-    print(f"{len(failures)} not measured{': ' if failures else ''}{'; '.join(failures)}")
-    return 1 if failures else 0
+    reasons = [item for of_contest in data["failed"].values() for item in of_contest.items()]
+    print(f"{len(reasons)} not measured{''.join(f'; {name}' for name, _ in reasons)}")
+    return 1 if any(not why.startswith(ABSENT) for _, why in reasons) else 0
 
 
 def parse() -> argparse.Namespace:
@@ -96,9 +97,9 @@ def measure(
             data["failed"][name] = failed
         data["contest_seconds"][name] = round(time.perf_counter() - start, 1)
         data["goals"] = [
-            goal.verdict(data["measured"][goal.contest], data["failed"].get(goal.contest, {}))
+            goal.verdict(*(data[what].get(goal.contest, {}) for what in ("measured", "failed")))
             for goal in GOALS
-            if goal.contest in data["measured"]
+            if goal.contest in chosen
         ]
         data["machine"]["clocks_after"] = gpu.clocks()
         data["seconds"] = round(time.perf_counter() - began, 1)
@@ -173,7 +174,7 @@ def wrong(ready: Prepared) -> str | None:
 def said(error: Exception) -> str:
     """Return an error in a line; all of it goes to the log."""
     if isinstance(error, NotHereError):
-        return str(error)
+        return ABSENT + str(error)
     traceback.print_exception(error)
     return f"{type(error).__name__}: {first_line(error)}"
 

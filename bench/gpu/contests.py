@@ -53,7 +53,7 @@ FORWARD, FORWARD_GRAPH = "forward pass", "forward pass in a CUDA graph"
 
 
 class NotHereError(Exception):
-    """A contestant cannot take part on this machine; says why."""
+    """Somebody else's package is not on this machine; says which."""
 
 
 @dataclass(frozen=True)
@@ -314,7 +314,7 @@ def cucim_analysis(case: Case) -> Analysis:
         cupy = importlib.import_module("cupy")
         feature = importlib.import_module("cucim.skimage.feature")
     except ImportError as error:
-        raise NotHereError(f"cannot be imported: {str(error).strip().splitlines()[0]}") from error
+        raise NotHereError(str(error).strip().partition("\n")[0]) from error
 
     def analysis(maps: Tensor, params: Tensor) -> tuple[Tensor, ...]:
         shape = (*maps.shape[:2], case.num_peaks)
@@ -511,31 +511,40 @@ def calls_from_python(gpu: Gpu, scale: int) -> Contestants:
 
 
 def gradients(gpu: Gpu, scale: int) -> Contestants:
-    """Measure score and its gradient, which torch records."""
+    """Measure score, its backward pass alone, and both with what torch does to record them."""
     case = batch_of(FIVE_PEAKS, FEWER, scale)
     maps, params = maps_of(case), params_of(case)
 
-    def gradient(wanted: Sequence[str], device: torch.device) -> Callable[[], Any]:
+    def passes(wanted: Sequence[str], device: torch.device) -> tuple[Callable[[], Any], ...]:
         given = {
             "heatmaps": maps.to(device, copy=True).requires_grad_("heatmaps" in wanted),
             "params": params.to(device, copy=True).requires_grad_("params" in wanted),
         }
         leaves = [given[name] for name in wanted]
-        return lambda: torch.autograd.grad(vl4pose.score(**given, **options_of(case)).sum(), leaves)
 
-    def differentiated(*wanted: str) -> Contestant:
+        def forward() -> Tensor:
+            return vl4pose.score(**given, **options_of(case)).sum()
+
+        recorded = forward()
+        return (
+            lambda: torch.autograd.grad(recorded, leaves, retain_graph=True),
+            lambda: torch.autograd.grad(forward(), leaves),
+        )
+
+    def differentiated(wanted: Sequence[str], which: int) -> Contestant:
         def prepare() -> Prepared:
-            call = gradient(wanted, gpu.device)
-            expected = gradient(wanted, torch.device("cpu"))()
+            call = passes(wanted, gpu.device)[which]
+            expected = passes(wanted, torch.device("cpu"))[which]()
             return Prepared(call, lambda: check_bits(call(), expected))
 
         return Contestant(case.batch, bytes_of(case), prepare)
 
-    return {
-        "score": ours(gpu, "score", case),
-        "and gradient by params": differentiated("params"),
-        "and gradient by heatmaps and params": differentiated("heatmaps", "params"),
-    }
+    contestants = {"score": ours(gpu, "score", case)}
+    for wanted in (("params",), ("heatmaps", "params")):
+        by = " and ".join(wanted)
+        contestants[f"backward by {by}"] = differentiated(wanted, 0)
+        contestants[f"score and backward by {by}"] = differentiated(wanted, 1)
+    return contestants
 
 
 # ------------------------------------------------------------------------------------------------
