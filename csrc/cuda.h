@@ -28,7 +28,7 @@ struct CudaStream {
 
 // Each puts its launches on the stream and returns, without waiting for them. The contracts are
 // those of score.h, weights.h, log_likelihood.h, offset_log_likelihood.h and score_backward.h; the
-// results are the CPU's bit for bit.
+// results are the CPU's bit for bit, but perhaps for the bits of NaN.
 template <class T>
 struct CudaKernels {
   void (*score)(const ScoreInputs& inputs, const ScoreOptions& options,

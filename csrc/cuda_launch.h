@@ -10,6 +10,7 @@
 #include <string>
 
 #include "cuda.h"
+#include "pass_cuda.h"
 
 namespace vl4pose {
 inline namespace VL4POSE_CPU_CAPABILITY {
@@ -64,6 +65,11 @@ inline int attribute_of(int device, cudaDeviceAttr attribute) {
   int value = 0;
   check_cuda(cudaDeviceGetAttribute(&value, attribute, device));
   return value;
+}
+
+inline DeviceLimits limits_of(int device) {
+  return {attribute_of(device, cudaDevAttrMultiProcessorCount),
+          attribute_of(device, cudaDevAttrMaxSharedMemoryPerBlockOptin)};
 }
 
 // A GPU reads whole values only from where they may begin. Takes the arrays' names and views.

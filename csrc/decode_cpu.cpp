@@ -39,17 +39,7 @@ Offset dark(const Map<Stored>& map, std::int64_t x, std::int64_t y) {
 
 template <class Stored>
 Offset subpixel_offset(const Map<Stored>& map, std::int64_t x, std::int64_t y, Subpixel subpixel) {
-  switch (subpixel) {
-    case Subpixel::none:
-      return {};
-    case Subpixel::quarter:
-      return quarter(map, x, y);
-    case Subpixel::centroid:
-      return centroid(map, x, y);
-    case Subpixel::dark:
-      return dark(map, x, y);
-  }
-  return {};
+  return step_of(subpixel, map, x, y, [&] { return dark(map, x, y); });
 }
 
 template Offset subpixel_offset(const Map<Float16>&, std::int64_t, std::int64_t, Subpixel);

@@ -53,17 +53,7 @@ VL4POSE_NOINLINE VL4POSE_DEVICE Offset dark(const Warp& warp, const DeviceMap<St
 template <class Warp, class Stored>
 VL4POSE_DEVICE Offset subpixel_offset(const Warp& warp, const DeviceMap<Stored>& map, int x, int y,
                                       Subpixel subpixel, double* scratch) {
-  switch (subpixel) {
-    case Subpixel::none:
-      return {};
-    case Subpixel::quarter:
-      return quarter(map, x, y);
-    case Subpixel::centroid:
-      return centroid(map, x, y);
-    case Subpixel::dark:
-      return dark(warp, map, x, y, scratch);
-  }
-  return {};
+  return step_of(subpixel, map, x, y, [&] { return dark(warp, map, x, y, scratch); });
 }
 
 }  // namespace VL4POSE_CPU_CAPABILITY

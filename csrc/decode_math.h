@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "host_device.h"
+#include "options.h"
 #include "vector_math.h"
 
 namespace vl4pose {
@@ -98,6 +99,23 @@ VL4POSE_HOST_DEVICE inline Offset newton_step(const double* log_map) {
   const Offset step{-(hyy * gx - hxy * gy) / determinant, -(hxx * gy - hxy * gx) / determinant};
   const bool is_short = step.x * step.x + step.y * step.y <= 1.0;  // false for NaN as well
   return is_short ? step : Offset{};
+}
+
+// The step of a kind; dark() is how the caller computes that of "dark".
+template <class Map, class Dark>
+VL4POSE_HOST_DEVICE Offset step_of(Subpixel subpixel, const Map& map, std::int64_t x,
+                                   std::int64_t y, const Dark& dark) {
+  switch (subpixel) {
+    case Subpixel::none:
+      return {};
+    case Subpixel::quarter:
+      return quarter(map, x, y);
+    case Subpixel::centroid:
+      return centroid(map, x, y);
+    case Subpixel::dark:
+      return dark();
+  }
+  return {};
 }
 
 }  // namespace VL4POSE_CPU_CAPABILITY

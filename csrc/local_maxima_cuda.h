@@ -22,17 +22,15 @@ struct CellGrid {
   int reach;
   int stride;  // of a row: `columns`, and at either end as many as the reach
 
-  VL4POSE_HOST_DEVICE CellGrid(std::int64_t min_distance, std::int64_t H, std::int64_t W) {
+  CellGrid(std::int64_t min_distance, std::int64_t H, std::int64_t W) {
     // A warp has a lane for every pixel of a cell.
     constexpr std::int64_t kMaxHeight = 16;
     const std::int64_t half = (min_distance + 1) / 2;
-    height = static_cast<int>(half < H ? (half < kMaxHeight ? half : kMaxHeight) : H);
-    height = height < 16 ? height : 16;
+    height = static_cast<int>(std::min({half, H, kMaxHeight}));
     width = half > 1 ? 2 : 1;
     rows = static_cast<int>((H + height - 1) / height);
     columns = static_cast<int>((W + width - 1) / width);
-    const std::int64_t around = (min_distance + 1) / width - 1;
-    reach = static_cast<int>(around < columns - 1 ? around : columns - 1);
+    reach = static_cast<int>(std::min<std::int64_t>((min_distance + 1) / width - 1, columns - 1));
     stride = columns + 2 * reach;
   }
 
@@ -121,7 +119,7 @@ class MapPeaks {
   VL4POSE_DEVICE int find(const DeviceMap<Stored>& map, const MapSummary<T>& summary,
                           const PeakSlots& slots) const;
 
-  // Collective: writes the map's maximum, the first in row-major order, to slot 0.
+  // Collective: finds the map's maximum, the first in row-major order.
   VL4POSE_DEVICE void first_maximum(const DeviceMap<Stored>& map, T largest, int& y, int& x) const;
 
   static constexpr T kLowest = -std::numeric_limits<T>::infinity();

@@ -36,9 +36,7 @@ class StreamLauncher {
 
   template <class Pass>
   void run(typename Pass::Arguments arguments) const {
-    const PassPlan plan = plan_pass(
-        arguments, {attribute_of(stream_.device, cudaDevAttrMultiProcessorCount),
-                    attribute_of(stream_.device, cudaDevAttrMaxSharedMemoryPerBlockOptin)});
+    const PassPlan plan = plan_pass(arguments, limits_of(stream_.device));
     if (plan.workspace_bytes > 0) arguments.work.workspace = allocate(plan.workspace_bytes);
     launch(pass_kernel<Pass>, plan.num_blocks, kThreadsOfPass, plan.shared_bytes, stream_,
            arguments);

@@ -37,9 +37,7 @@ void score_stored(const ScoreInputs& inputs, const ScoreOptions& options,
   check_aligned("heatmaps", inputs.heatmaps, "params", inputs.params);
   const CurrentDevice device(stream.device);
   const auto all = make_arguments<Wide<Stored>>(inputs, options, outputs);
-  const ScorePlan plan =
-      plan_score(all, {attribute_of(stream.device, cudaDevAttrMultiProcessorCount),
-                       attribute_of(stream.device, cudaDevAttrMaxSharedMemoryPerBlockOptin)});
+  const ScorePlan plan = plan_score(all, limits_of(stream.device));
   std::byte* const workspace =
       plan.workspace_bytes > 0 ? stream.allocate(stream.context, plan.workspace_bytes) : nullptr;
   for (int i = 0; i < plan.num_launches; ++i) {

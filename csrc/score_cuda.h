@@ -251,7 +251,7 @@ class ScorePass {
     }
   }
 
-  // Collective of a warp().
+  // Collective of a warp.
   VL4POSE_DEVICE void write_keypoint(T* keypoints, const DeviceMap<Stored>& map, std::int64_t row,
                                      int y, int x) const {
     const Offset offset = subpixel_offset(warp(), map, x, y, in_.options.subpixel, scratch());
