@@ -222,6 +222,29 @@ exclude_border, temperature, num_threads
         TypeError, ValueError
             As the call.
         """
+        return self.predict_with_features(images)[0]
+
+    def predict_with_features(self, images: Tensor) -> tuple[Prediction, Any]:
+        """Run the networks, and keep the features of the pose network as well.
+
+        Parameters
+        ----------
+        images : Tensor (B, 3, H, W)
+            As for the call.
+
+        Returns
+        -------
+        prediction : Prediction
+            As of `predict`.
+        features
+            What the pose network returned beside the heatmaps, or None where it returns heatmaps
+            alone: what `vl4pose.nn.pool_features` makes embeddings of.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As the call.
+        """
         if not isinstance(images, Tensor):
             raise TypeError(f"images must be a torch.Tensor, got {type(images).__name__}")
         if images.ndim != 4 or images.shape[1] != 3:
@@ -233,12 +256,13 @@ exclude_border, temperature, num_threads
             heatmaps, features = split_output(self._pose(images))
             heatmaps = self._checked_heatmaps(heatmaps, len(images))
             if self._aux is None:
-                return Prediction(heatmaps, self._fixed_params_on(heatmaps.device))
+                return Prediction(heatmaps, self._fixed_params_on(heatmaps.device)), features
             if features is None:
                 raise ValueError(
                     "pose must return (heatmaps, features) when aux is given, got heatmaps alone"
                 )
-            return Prediction(heatmaps, _checked_aux_output(self._aux(features), heatmaps))
+            params = _checked_aux_output(self._aux(features), heatmaps)
+            return Prediction(heatmaps, params), features
 
     def analyze(self, heatmaps: Tensor, params: Tensor) -> Analysis[Tensor]:
         """Run the fused pass only, with this scorer's skeleton and options: the second half.

@@ -251,6 +251,16 @@ ExcludeBorder = Annotated[
         rich_help_panel=_SCORING,
     ),
 ]
+Embeddings = Annotated[
+    bool,
+    typer.Option(
+        "--embeddings",
+        metavar="",
+        help="Keep the pose network's features, averaged over each map, for a selection of images "
+        "that differ (vl4pose select --diversity).",
+        rich_help_panel=_SCORING,
+    ),
+]
 
 BatchSize = Annotated[
     int,

@@ -16,10 +16,11 @@ from rich.console import Console
 from vl4pose.cli.batches import Batch, decoded_batches
 from vl4pose.cli.decoding import large_images_allowed
 from vl4pose.cli.errors import RunError, network_reason
-from vl4pose.cli.score_table import ScoreWriter, score_rows
+from vl4pose.cli.score_table import Results, ScoreWriter, score_rows
 from vl4pose.cli.sources import Source
 from vl4pose.cli.summary import Tally, Timing, progress
 from vl4pose.image_transform import ImageTransform
+from vl4pose.nn.pooled_features import pool_features
 from vl4pose.results import Analysis
 from vl4pose.scorer import Scorer
 
@@ -33,6 +34,7 @@ def score_source(
     out: Path,
     metadata: dict[str, Any],
     *,
+    embed: bool,
     batch_size: int,
     workers: int,
     console: Console,
@@ -43,6 +45,8 @@ def score_source(
     ----------
     metadata : dict
         Goes into the file, together with "timing" and "counts".
+    embed : bool
+        Whether the table gets the pooled features of each person.
     console : rich.console.Console
         For the progress.
 
@@ -51,7 +55,7 @@ def score_source(
     RunError
         If a network fails, or the table cannot be written. No file is left then.
     """
-    run = _Run(scorer, transform)
+    run = _Run(scorer, transform, embed=embed)
     tally = Tally(len(source.people), "people" if source.has_boxes else "images")
     batches = decoded_batches(source, transform, batch_size=batch_size, workers=workers)
     try:
@@ -77,8 +81,9 @@ def score_source(
 class _Run:
     """The networks at work, and the time they take."""
 
-    def __init__(self, scorer: Scorer, transform: ImageTransform) -> None:
+    def __init__(self, scorer: Scorer, transform: ImageTransform, *, embed: bool) -> None:
         self.scorer = scorer
+        self.embed = embed
         self.transform = transform
         self.timing = Timing()
         self.heatmap_size: tuple[int, int] | None = None
@@ -89,13 +94,19 @@ class _Run:
 
     def rows(self, batch: Batch) -> pa.Table:
         pixels = [decoded.pixels for decoded in batch.decoded if decoded.pixels is not None]
-        analysis = self.analyze(np.stack(pixels)) if pixels else None
-        return score_rows(batch, analysis, self.heatmap_size or (1, 1), self.transform)
+        results = self.results(np.stack(pixels)) if pixels else None
+        return score_rows(batch, results, self.transform)
 
-    def analyze(self, pixels: npt.NDArray[np.float32]) -> Analysis[npt.NDArray[Any]]:
+    def results(self, pixels: npt.NDArray[np.float32]) -> Results:
         try:
             with self.timing.of("network_s"):
-                heatmaps, params = self.scorer.predict(torch.from_numpy(pixels))
+                prediction, features = self.scorer.predict_with_features(torch.from_numpy(pixels))
+                heatmaps = prediction.heatmaps
+                embeddings = None
+                if self.embed:
+                    if features is None:
+                        raise ValueError("--embeddings needs a pose network that returns features")
+                    embeddings = pool_features(features).cpu().numpy()
                 if heatmaps.is_cuda:
                     torch.cuda.synchronize(heatmaps.device)  # its time would be the scoring's
         except Exception as error:  # networks are the user's code, and TorchScript has its own kind
@@ -105,11 +116,17 @@ class _Run:
             ) from error
         try:
             with self.timing.of("score_s"):
-                analysis = _on_host(self.scorer.analyze(heatmaps, params))
+                analysis = _on_host(self.scorer.analyze(*prediction))
         except (TypeError, ValueError) as error:
             raise RunError(f"the networks' output cannot be scored: {error}") from error
         self.heatmap_size = (int(heatmaps.shape[-1]), int(heatmaps.shape[-2]))
-        return analysis
+        return Results(
+            analysis,
+            prediction.params.cpu().numpy(),
+            self.heatmap_size,
+            self.scorer.options["temperature"],
+            embeddings,
+        )
 
 
 def _on_host(analysis: Analysis[torch.Tensor]) -> Analysis[npt.NDArray[Any]]:

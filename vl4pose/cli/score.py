@@ -53,6 +53,7 @@ def score(
     threshold_abs: opt.ThresholdAbs = None,
     threshold_rel: opt.ThresholdRel = None,
     exclude_border: opt.ExcludeBorder = "0",
+    embeddings: opt.Embeddings = False,
     batch_size: opt.BatchSize = 32,
     num_threads: opt.NumThreads = None,
     workers: opt.Workers = None,
@@ -129,6 +130,7 @@ def score(
         "settings": {
             "input": transform.to_json(),
             "scoring": scoring,
+            "embeddings": embeddings,
             "run": {
                 "batch_size": batch_size,
                 "num_threads": torch.get_num_threads(),
@@ -151,6 +153,7 @@ def score(
         transform,
         out,
         metadata,
+        embed=embeddings,
         batch_size=batch_size,
         workers=num_workers(workers),
         console=console,

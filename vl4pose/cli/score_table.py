@@ -1,10 +1,11 @@
-"""The table of scores: its columns, and a Parquet file that is there completely or not at all."""
+"""Rows of scores from the results of a batch, and a Parquet file of them, complete or not there."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,55 +18,45 @@ import pyarrow.parquet as pq
 from vl4pose.cli.batches import Batch
 from vl4pose.image_transform import ImageTransform
 from vl4pose.results import Analysis, Status
+from vl4pose.score_table import METADATA_KEY, SCHEMA
+from vl4pose.scoring import peak_weights
 
-__all__ = ["METADATA_KEY", "SCHEMA", "ScoreWriter", "score_rows"]
-
-METADATA_KEY = b"vl4pose"
-
-_FLOATS = pa.list_(pa.float32())
-_POINTS = pa.list_(_FLOATS)
-
-SCHEMA = pa.schema(
-    [
-        ("image", pa.string()),  # relative to the metadata's source.root
-        ("person_id", pa.string()),
-        ("box", pa.list_(pa.float64())),  # x, y, width, height as annotated
-        ("width", pa.int32()),  # of the upright image
-        ("height", pa.int32()),
-        ("error", pa.string()),
-        ("status", pa.uint8()),  # bits of vl4pose.Status
-        ("params_flag", pa.bool_()),  # params were clamped or not finite
-        ("score", pa.float32()),
-        ("log_prob", pa.float32()),  # of the refined pose
-        ("multi_peak_entropy", pa.float32()),  # the sum of entropy
-        ("per_link", _FLOATS),
-        ("entropy", _FLOATS),
-        ("confidence", _FLOATS),
-        ("keypoints", _POINTS),  # [x, y] in image pixels, the highest pixel of each map
-        ("refined_keypoints", _POINTS),
-        ("peak_index", pa.list_(pa.int32())),
-        ("changed", pa.list_(pa.bool_())),
-    ]
-)
+__all__ = ["Results", "ScoreWriter", "score_rows"]
 
 _ROWS_PER_GROUP = 4096
 
 
-def score_rows(
-    batch: Batch,
-    analysis: Analysis[npt.NDArray[Any]] | None,
-    heatmap_size: tuple[int, int],
-    transform: ImageTransform,
-) -> pa.Table:
+@dataclass(frozen=True)
+class Results:
+    """What the networks and the scoring say of the people of a batch that have pixels.
+
+    Attributes
+    ----------
+    analysis : Analysis of arrays
+    params : (B, L, 2) or (L, 2) array
+        What the analysis was made with.
+    heatmap_size : (int, int)
+        (width, height).
+    temperature : float
+        Of the softmax over peaks.
+    embeddings : (B, D) array, optional
+    """
+
+    analysis: Analysis[npt.NDArray[Any]]
+    params: npt.NDArray[Any]
+    heatmap_size: tuple[int, int]
+    temperature: float
+    embeddings: npt.NDArray[Any] | None = None
+
+
+def score_rows(batch: Batch, results: Results | None, transform: ImageTransform) -> pa.Table:
     """Return one row per person of a batch.
 
     Parameters
     ----------
     batch : Batch
-    analysis : Analysis of arrays, optional
+    results : Results, optional
         Of the people that have pixels, in their order; None when there are none.
-    heatmap_size : (int, int)
-        (width, height).
     transform : ImageTransform
         What the pixels were made with.
     """
@@ -79,35 +70,38 @@ def score_rows(
         "height": [height for _, height in sizes],
         "error": [d.error and _utf8(d.error) for d in decoded],
     }
-    if analysis is not None:
-        columns |= _results(batch, analysis, heatmap_size, transform)
+    if results is not None:
+        columns |= _result_columns(batch, results, transform)
     nothing = [None] * len(people)
     return pa.table(
         [pa.array(columns.get(field.name, nothing), field.type) for field in SCHEMA], SCHEMA
     )
 
 
-def _results(
-    batch: Batch,
-    analysis: Analysis[npt.NDArray[Any]],
-    heatmap_size: tuple[int, int],
-    transform: ImageTransform,
+def _result_columns(
+    batch: Batch, results: Results, transform: ImageTransform
 ) -> dict[str, list[Any]]:
+    analysis, heatmap_size = results.analysis, results.heatmap_size
     scored = [i for i, decoded in enumerate(batch.decoded) if decoded.placement is not None]
     placements = [d.placement for d in batch.decoded if d.placement is not None]
     status = analysis.status
     unfit_heatmaps = (status & Status.NONFINITE_HEATMAP) != 0
-    unfit = (status & (Status.NONFINITE_HEATMAP | Status.NONFINITE_PARAMS)) != 0
+    unfit_params = (status & Status.NONFINITE_PARAMS) != 0
+    unfit = unfit_heatmaps | unfit_params
     flagged_params = (status & (Status.CLAMPED_PARAMS | Status.NONFINITE_PARAMS)) != 0
     none_missing = np.zeros_like(unfit)
 
-    def in_image(xy: npt.NDArray[Any]) -> list[Any]:
+    def in_image(xy: Sequence[npt.NDArray[Any]] | npt.NDArray[Any]) -> list[Any]:
         return [
             transform.heatmap_to_image(of_image, heatmap_size, placement).tolist()
             for of_image, placement in zip(xy, placements, strict=True)
         ]
 
     refined = analysis.refined
+    unit = np.array([(0.0, 0.0), (1.0, 1.0)])
+    scales = np.diff(in_image([unit] * len(scored)), axis=1)[:, 0] if scored else np.empty((0, 2))
+    params = np.broadcast_to(results.params, (len(scored), *results.params.shape[-2:]))
+    embeddings = results.embeddings
     columns = {
         "status": (status.tolist(), none_missing),
         "params_flag": (flagged_params.tolist(), none_missing),
@@ -121,13 +115,35 @@ def _results(
         "refined_keypoints": (in_image(refined.keypoints), unfit),
         "peak_index": (refined.peak_index.tolist(), unfit),
         "changed": (refined.changed.tolist(), unfit),
+        "link_params": (params.tolist(), unfit_params),
+        "peaks": (_peaks(analysis, in_image, results.temperature), unfit_heatmaps),
+        "heatmap_scale": (scales.tolist(), none_missing),
     }
+    if embeddings is not None:
+        columns["embedding"] = (embeddings.tolist(), ~np.isfinite(embeddings).all(1))
     rows: dict[str, list[Any]] = {}
     for name, (values, missing) in columns.items():
         rows[name] = [None] * len(batch.people)
         for i, value, absent in zip(scored, values, missing, strict=True):
             rows[name][i] = None if absent else value
     return rows
+
+
+def _peaks(
+    analysis: Analysis[npt.NDArray[Any]],
+    in_image: Callable[[npt.NDArray[Any]], list[Any]],
+    temperature: float,
+) -> list[Any]:
+    """Return for each person and joint its peaks: x, y, weight, posterior."""
+    peaks = analysis.peaks
+    weights = peak_weights(peaks.values, count=peaks.count, temperature=temperature)
+    table = np.concatenate(
+        [in_image(peaks.xy), weights[..., None], analysis.posterior[..., None]], -1
+    )
+    return [
+        [of_joint[:used].tolist() for of_joint, used in zip(person, counts, strict=True)]
+        for person, counts in zip(table, peaks.count, strict=True)
+    ]
 
 
 def _utf8(text: str) -> str:

@@ -9,6 +9,7 @@ from vl4pose.nn.hourglass import StackedHourglass
 from vl4pose.nn.network_files import load, load_metadata, save
 from vl4pose.nn.offset_params import fit_offset_params
 from vl4pose.nn.peak_variance import NoPeakError, PeakFit, fit_peak_variance
+from vl4pose.nn.pooled_features import pool_features
 
 __all__ = [
     "Attached",
@@ -22,5 +23,6 @@ __all__ = [
     "fit_peak_variance",
     "load",
     "load_metadata",
+    "pool_features",
     "save",
 ]

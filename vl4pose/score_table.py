@@ -1,0 +1,146 @@
+"""Tables of scores: their columns, and reading them from a file or from a folder of shards.
+
+`vl4pose score` writes them, `vl4pose select` takes rows out of them and adds columns of its own;
+reports and exports read both.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vl4pose.skeleton import Skeleton
+
+__all__ = ["METADATA_KEY", "SCHEMA", "ScoreTable", "read_scores"]
+
+METADATA_KEY = b"vl4pose"
+
+_FLOATS = pa.list_(pa.float32())
+_POINTS = pa.list_(_FLOATS)
+
+SCHEMA = pa.schema(
+    [
+        ("image", pa.string()),  # relative to the metadata's source.root
+        ("person_id", pa.string()),
+        ("box", pa.list_(pa.float64())),  # x, y, width, height as annotated
+        ("width", pa.int32()),  # of the upright image
+        ("height", pa.int32()),
+        ("error", pa.string()),
+        ("status", pa.uint8()),  # bits of vl4pose.Status
+        ("params_flag", pa.bool_()),  # params were clamped or not finite
+        ("score", pa.float32()),
+        ("log_prob", pa.float32()),  # of the refined pose
+        ("multi_peak_entropy", pa.float32()),  # the sum of entropy
+        ("per_link", _FLOATS),
+        ("link_params", _POINTS),  # [length, log-variance] of each link, in heatmap pixels
+        ("entropy", _FLOATS),
+        ("confidence", _FLOATS),
+        ("keypoints", _POINTS),  # [x, y] in image pixels, the highest pixel of each map
+        ("refined_keypoints", _POINTS),
+        ("peak_index", pa.list_(pa.int32())),
+        ("changed", pa.list_(pa.bool_())),
+        ("peaks", pa.list_(_POINTS)),  # of each joint, [x, y, weight, posterior], in image pixels
+        ("heatmap_scale", pa.list_(pa.float64())),  # image pixels to a heatmap pixel, along x and y
+        ("embedding", _FLOATS),  # where asked for
+    ]
+)
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """Rows of scores, and what they were computed with.
+
+    Attributes
+    ----------
+    rows : pyarrow.Table
+        One row per person, the columns of ``SCHEMA``; those of a selection have more.
+    metadata : dict
+        What the file says of itself under ``b"vl4pose"``: version, settings, skeleton, models,
+        link_params, source, heatmap_size and, of a selection, selection.
+    """
+
+    rows: pa.Table
+    metadata: dict[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def skeleton(self) -> Skeleton:
+        """The skeleton that the rows were scored with."""
+        data = self.metadata["skeleton"]
+        return Skeleton(
+            data["name"], data["joints"], data["links"], pairs=data["pairs"], sigmas=data["sigmas"]
+        )
+
+    @property
+    def root(self) -> str:
+        """What the names of images are relative to: a folder or a URL."""
+        return str(self.metadata["source"]["root"])
+
+    def numbers(self, column: str) -> npt.NDArray[np.float64]:
+        """Return a column (N,) of numbers, NaN where there is none."""
+        values: npt.NDArray[np.float64] = (
+            self.rows[column].cast(pa.float64()).to_numpy(zero_copy_only=False)
+        )
+        return values
+
+    def arrays(self, column: str) -> npt.NDArray[np.float64]:
+        """Return a column (N, ...) of lists of one shape, NaN where there is none.
+
+        That is every column of lists but ``peaks``, of which joints have different numbers.
+        """
+        values = self.rows[column].combine_chunks()
+        shape = [len(values)]
+        present = np.asarray(values.is_valid())
+        while pa.types.is_list(values.type):
+            filled = values.drop_null()
+            length = len(filled[0]) if len(filled) else 0
+            shape.append(length)
+            values = filled.flatten()
+        out = np.full(shape, np.nan)
+        if present.any():
+            flat = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
+            out[present] = flat.reshape(-1, *shape[1:])
+        return out
+
+    def take(self, rows: npt.ArrayLike) -> ScoreTable:
+        """Return the rows of these indices, in their order."""
+        return replace(self, rows=self.rows.take(pa.array(np.asarray(rows, np.int64))))
+
+
+def read_scores(path: str | os.PathLike[str]) -> ScoreTable:
+    """Read a table of scores or a selection.
+
+    Parameters
+    ----------
+    path : path or URL
+        A .parquet file, or the folder of shards that ``vl4pose score`` writes.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing.
+    ValueError
+        ``... must be a table of vl4pose score, got ...``.
+    """
+    path = Path(path)
+    try:
+        rows = pq.read_table(path)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"'{path}' must be a table of vl4pose score: {error}") from error
+    metadata = (rows.schema.metadata or {}).get(METADATA_KEY)
+    if metadata is None:
+        raise ValueError(
+            f"'{path}' must be a table of vl4pose score, got a Parquet file without its settings"
+        )
+    return ScoreTable(rows.replace_schema_metadata(None), json.loads(metadata))
