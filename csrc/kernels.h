@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "array.h"
+#include "k_centre.h"
 #include "log_likelihood.h"
 #include "offset_log_likelihood.h"
 #include "range.h"
@@ -14,7 +15,7 @@
 namespace vl4pose {
 
 // The contracts are those of score.h, score_backward.h, weights.h, log_likelihood.h and
-// offset_log_likelihood.h, but every gradient is of each image.
+// offset_log_likelihood.h, but every gradient is of each image; and of k_centre.h, but one step.
 template <class T>
 struct Kernels {
   void (*score)(const ScoreInputs& inputs, const ScoreOptions& options,
@@ -41,6 +42,7 @@ struct Kernels {
                                          const View<2>& visible, const Tree& tree,
                                          const OffsetTangents& tangents,
                                          const OffsetGradients<T>& to, Range images);
+  Farthest (*farthest_row)(const KCentreRows<T>& of, Range rows);
 };
 
 // Those of the CPU capability in use.
@@ -73,6 +75,8 @@ template <class T>
 void offset_log_likelihood_backward(const View<2>&, const View<3>&, const View<3>&, const View<4>&,
                                     const View<2>&, const Tree&, const OffsetTangents&,
                                     const OffsetGradients<T>&, Range);
+template <class T>
+Farthest farthest_row(const KCentreRows<T>&, Range);
 
 }  // namespace VL4POSE_CPU_CAPABILITY
 #endif

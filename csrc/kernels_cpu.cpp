@@ -13,7 +13,8 @@ const Kernels<float> float_kernels{score,
                                    score_backward,
                                    peak_weights_backward,
                                    pose_log_likelihood_backward,
-                                   offset_log_likelihood_backward};
+                                   offset_log_likelihood_backward,
+                                   farthest_row};
 const Kernels<double> double_kernels{score,
                                      peak_weights,
                                      pose_log_likelihood,
@@ -21,7 +22,8 @@ const Kernels<double> double_kernels{score,
                                      score_backward,
                                      peak_weights_backward,
                                      pose_log_likelihood_backward,
-                                     offset_log_likelihood_backward};
+                                     offset_log_likelihood_backward,
+                                     farthest_row};
 
 }  // namespace VL4POSE_CPU_CAPABILITY
 }  // namespace vl4pose

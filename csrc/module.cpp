@@ -3,6 +3,8 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
+#include <chrono>
 #include <map>
 #include <string>
 #include <string_view>
@@ -10,6 +12,7 @@
 
 #include "cpu_capability.h"
 #include "cuda.h"
+#include "k_centre.h"
 #include "log_likelihood.h"
 #include "offset_log_likelihood.h"
 #include "python_array.h"
@@ -379,6 +382,52 @@ void bind_offset_log_likelihood_backward(
   });
 }
 
+// Raises what Ctrl-C asks for, now and then in a long call.
+class SignalCheck {
+  using Clock = std::chrono::steady_clock;
+  static constexpr std::chrono::milliseconds kInterval{100};
+  Clock::time_point next_ = Clock::now() + kInterval;
+
+ public:
+  void operator()() {
+    if (Clock::now() < next_) return;
+    const py::gil_scoped_acquire acquire;
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+    next_ = Clock::now() + kInterval;
+  }
+};
+
+std::int64_t bind_k_centre(const py::object& embeddings, const py::object& labelled,
+                           std::int64_t first, double min_separation, const py::object& indices,
+                           const py::object& distances, int num_threads) {
+  const Where where;
+  const ArrayReader as_array(where);
+  const Array rows = as_array(embeddings), labelled_rows = as_array(labelled);
+  const Array index_array = as_array(indices), distance_array = as_array(distances);
+  const std::int64_t N = rows.view<2>().shape[0], D = rows.view<2>().shape[1];
+  const std::int64_t M = labelled_rows.view<2>().shape[0];
+  const std::int64_t num_centres = index_array.view<1>().shape[0];
+  if (first < 0 || first >= std::max<std::int64_t>(N, 1) || num_centres > N) {
+    throw py::value_error("index of no row, or more centres than rows");
+  }
+  std::int64_t num_chosen = 0;
+  with_result_dtype(rows.dtype, [&]<class T>(T) {
+    const KCentreInputs<T> inputs{rows.contiguous<T>(N * D),
+                                  N,
+                                  D,
+                                  labelled_rows.contiguous<T>(M * D),
+                                  M,
+                                  first,
+                                  min_separation};
+    std::int32_t* const to_indices = index_array.contiguous<std::int32_t>(num_centres);
+    T* const to_distances = distance_array.contiguous<T>(num_centres);
+    const py::gil_scoped_release release;
+    num_chosen =
+        k_centre(inputs, num_centres, to_indices, to_distances, num_threads, SignalCheck());
+  });
+  return num_chosen;
+}
+
 py::dict build_info() {
   py::dict info;
   info["version"] = VL4POSE_VERSION;
@@ -418,6 +467,7 @@ PYBIND11_MODULE(_core, module) {
   module.def("peak_weights_backward", &bind_peak_weights_backward);
   module.def("pose_log_likelihood_backward", &bind_pose_log_likelihood_backward);
   module.def("offset_log_likelihood_backward", &bind_offset_log_likelihood_backward);
+  module.def("k_centre", &bind_k_centre);
   module.def("build_info", &build_info);
   module.def("cuda_devices", &cuda_devices);
   module.def("cuda_device_of", [](std::intptr_t address) {

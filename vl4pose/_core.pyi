@@ -129,6 +129,16 @@ def offset_log_likelihood_backward(
     where: int | CudaStream,
     /,
 ) -> None: ...
+def k_centre(
+    embeddings: Any,
+    labelled: Any,
+    first: int,
+    min_separation: float,
+    indices: Any,
+    distances: Any,
+    num_threads: int,
+    /,
+) -> int: ...
 def cuda_devices() -> list[str]: ...
 def cuda_device_of(address: int, /) -> int: ...
 def build_info() -> BuildInfo: ...
