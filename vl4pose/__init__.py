@@ -38,9 +38,12 @@ from vl4pose.scoring import (
 from vl4pose.skeleton import Skeleton, get_skeleton
 
 if TYPE_CHECKING:
+    from vl4pose import active as active
     from vl4pose import losses as losses
     from vl4pose import nn as nn
     from vl4pose import reference as reference
+    from vl4pose.active.selection import Selection as Selection
+    from vl4pose.active.selection import select as select
     from vl4pose.losses import NLLLoss as NLLLoss
     from vl4pose.losses import OffsetNLLLoss as OffsetNLLLoss
     from vl4pose.losses import nll_loss as nll_loss
@@ -76,9 +79,12 @@ __all__ = [
 ]
 
 
-# Not imported with the package: the first would make the import slower, the others need torch.
+# Not imported with the package: these would make the import slower, and most of them need torch.
 _LAZY_MODULES = {
     "reference": "vl4pose.reference",
+    "active": "vl4pose.active",
+    "select": "vl4pose.active.selection",
+    "Selection": "vl4pose.active.selection",
     "losses": "vl4pose.losses",
     "nll_loss": "vl4pose.losses",
     "offset_nll_loss": "vl4pose.losses",
@@ -87,7 +93,8 @@ _LAZY_MODULES = {
     "nn": "vl4pose.nn",
     "Scorer": "vl4pose.scorer",
 }
-_NEED_TORCH = [name for name in _LAZY_MODULES if name != "reference"]
+_NEED_NUMPY_ALONE = ("reference", "active", "select", "Selection")
+_NEED_TORCH = [name for name in _LAZY_MODULES if name not in _NEED_NUMPY_ALONE]
 
 
 def __getattr__(name: str) -> Any:

@@ -16,6 +16,7 @@ from vl4pose.cli.doctor import doctor
 from vl4pose.cli.errors import RunError, Stopped, printable, stoppable
 from vl4pose.cli.fit import fit
 from vl4pose.cli.score import score
+from vl4pose.cli.select import select
 
 __all__ = ["app"]
 
@@ -153,6 +154,19 @@ app.command(
     "torchrun --nproc-per-node 2 -m vl4pose fit joints.mat --images photos --pose pose.pt "
     "--skeleton lsp --out aux.safetensors --trust",
 )(fit)
+app.command(
+    cls=_Command,
+    help="Choose the rows of a table of scores that are worth annotating, and say why.\n\n"
+    "Every chosen row says where it ranks, how its score compares with those of a reference set, "
+    "which bones, joints and left/right pairs stand out, and all of it in a sentence. Rows without "
+    "a score are never chosen.",
+    epilog="[bold]Examples[/bold]\n\n"
+    "vl4pose select scores.parquet --budget 1000 --out selection.parquet\n\n"
+    "vl4pose select scores.parquet --budget 1000 --strategy likelihood+entropy --diversity "
+    "k-centre --random-share 0.1 --reference validation.parquet --out selection.parquet\n\n"
+    "vl4pose select frames.parquet --budget 200 --min-gap 25 --group-by folder --order-by name "
+    "--out selection.parquet",
+)(select)
 app.command(
     cls=_Command,
     help="See all of it at work in about two minutes, without data.\n\n"

@@ -1,0 +1,171 @@
+"""The scores of a pool as columns of numbers: from one array, from arrays by name, from a table."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vl4pose._arrays import as_numpy
+from vl4pose.results import Analysis
+from vl4pose.skeleton import nearest, shown
+
+if TYPE_CHECKING:
+    from vl4pose.score_table import ScoreTable
+
+__all__ = ["ScoreColumns", "as_numbers", "as_score_table", "score_columns"]
+
+Float64Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ScoreColumns:
+    """A pool of N rows, and what is known of each.
+
+    Attributes
+    ----------
+    num_rows : int
+    names : tuple of str, or None
+        The columns of numbers; None where the scores are one array, which stands for whichever
+        column is asked for.
+    read : callable
+        Returns the column of a name, (N,) or (N, J) float64, NaN where there is no value.
+    table : ScoreTable or None
+        Where the scores came as one.
+    """
+
+    num_rows: int
+    names: tuple[str, ...] | None
+    read: Callable[[str], Float64Array]
+    table: ScoreTable | None = None
+
+    def numbers(self, name: str, reduce: Callable[..., Any] | None = None) -> Float64Array:
+        """Return a column (N,), NaN where there is no value.
+
+        ``reduce`` makes one number of each row where the column has several, one per joint.
+
+        Raises
+        ------
+        ValueError
+            ``scores must have the column ...``, listing those there are.
+        """
+        if self.names is not None and name not in self.names:
+            raise ValueError(
+                f"scores must have the column {name!r}, got only {nearest(name, self.names)}"
+                if self.names
+                else f"scores must have the column {name!r}, got none of numbers"
+            )
+        values = self.read(name)
+        if values.ndim == 2 and reduce is not None:
+            return np.asarray(reduce(values, axis=1), np.float64)
+        if values.ndim != 1:
+            raise ValueError(f"column {name!r} must hold one number a row, got {values.shape[1:]}")
+        return values
+
+    def has(self, name: str) -> bool:
+        """Return whether a column is there by its own name."""
+        return self.names is not None and name in self.names
+
+
+def score_columns(scores: Any) -> ScoreColumns:
+    """Return anything that ``select`` takes as scores as columns."""
+    if isinstance(scores, Analysis):
+        scores = {
+            "score": scores.score,
+            "log_prob": scores.refined.log_prob,
+            "multi_peak_entropy": as_numbers(scores.entropy, "scores.entropy", 2).sum(1),
+            "confidence": scores.confidence,
+        }
+    if isinstance(scores, Mapping):
+        return _columns_of_arrays(scores)
+    table = as_score_table(scores)
+    if table is not None:
+        return _columns_of_table(table)
+    values = as_numbers(scores, "scores", 1)
+    return ScoreColumns(len(values), None, lambda name: values)
+
+
+def as_score_table(value: Any) -> ScoreTable | None:
+    """Return a table of scores from itself, a pyarrow.Table or a path; None for anything else."""
+    if isinstance(value, str | os.PathLike):
+        from vl4pose.score_table import read_scores
+
+        return read_scores(value)
+    kind = type(value)
+    module = kind.__module__.partition(".")[0]
+    if kind.__name__ == "ScoreTable" and module == "vl4pose":
+        table: ScoreTable = value
+        return table
+    if kind.__name__ == "Table" and module == "pyarrow":
+        from vl4pose.score_table import METADATA_KEY, ScoreTable
+
+        metadata = (value.schema.metadata or {}).get(METADATA_KEY)
+        return ScoreTable(
+            value.replace_schema_metadata(None), {} if metadata is None else json.loads(metadata)
+        )
+    return None
+
+
+def as_numbers(values: Any, argument: str, ndim: int) -> Float64Array:
+    """Return real numbers as float64; a masked one is NaN.
+
+    Raises
+    ------
+    TypeError
+        ``<argument> must hold real numbers``.
+    ValueError
+        ``<argument> must have the shape (N,)`` or ``(N, D)``.
+    """
+    is_masked = isinstance(values, np.ma.MaskedArray)
+    array = values if is_masked else as_numpy(values)
+    if array.size == 0 and array.dtype.kind == "O":
+        array = array.astype(np.float64)
+    if array.dtype.kind not in "fiu":
+        got = array.dtype if array.ndim else shown(values)
+        raise TypeError(f"{argument} must hold real numbers, got {got}")
+    if array.ndim != ndim:
+        shape = "(N,)" if ndim == 1 else "(N, D)"
+        raise ValueError(f"{argument} must have the shape {shape}, got {array.shape}")
+    if is_masked:
+        return np.asarray(np.ma.filled(array.astype(np.float64), np.nan))
+    return np.asarray(array, np.float64)
+
+
+def _columns_of_arrays(arrays: Mapping[Any, Any]) -> ScoreColumns:
+    columns: dict[str, Float64Array] = {}
+    for name, values in arrays.items():
+        if not isinstance(name, str):
+            raise TypeError(f"scores must have columns named by strings, got {shown(name)}")
+        ndim = 2 if np.ndim(values) == 2 else 1
+        columns[name] = as_numbers(values, f"scores[{name!r}]", ndim)
+    if not columns:
+        raise ValueError("scores must have at least one column, got none")
+    lengths = {name: len(values) for name, values in columns.items()}
+    if len(set(lengths.values())) > 1:
+        got = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise ValueError(f"scores must have columns of one length, got {got}")
+    num_rows = next(iter(lengths.values()))
+    return ScoreColumns(num_rows, tuple(columns), columns.__getitem__)
+
+
+def _columns_of_table(table: ScoreTable) -> ScoreColumns:
+    import pyarrow as pa
+
+    def is_number(kind: pa.DataType) -> bool:
+        return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+    names = [field.name for field in table.rows.schema if is_number(field.type)]
+    if "confidence" in table.rows.column_names:
+        names.append("confidence")
+
+    def read(name: str) -> Float64Array:
+        if is_number(table.rows.schema.field(name).type):
+            return table.numbers(name)
+        return table.arrays(name)
+
+    return ScoreColumns(len(table), tuple(names), read, table)

@@ -1,0 +1,137 @@
+"""``vl4pose select``: the rows of a table of scores that are worth annotating, and why."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from vl4pose.cli import options as opt
+from vl4pose.cli.checks import check_file, check_out
+from vl4pose.cli.errors import UsageError, needing_extras, reason
+
+__all__ = ["select"]
+
+# Arguments whose option is called otherwise.
+_OPTIONS = {"scores": "SCORES", "groups": "--group-by", "order": "--order-by"}
+_OPTIONS |= {
+    name: f"--{name.replace('_', '-')}"
+    for name in (
+        "budget",
+        "strategy",
+        "lowest_first",
+        "diversity",
+        "shortlist",
+        "labelled",
+        "min_separation",
+        "min_gap",
+        "random_share",
+        "reference",
+    )
+}
+
+
+def select(
+    scores: opt.Scores,
+    budget: opt.Budget,
+    out: opt.SelectionOut,
+    strategy: opt.StrategyName = "likelihood",
+    lowest_first: opt.LowestFirst = False,
+    random_share: opt.RandomShare = 0.0,
+    seed: opt.SelectionSeed = 0,
+    diversity: opt.Diversity = "none",
+    shortlist: opt.Shortlist = None,
+    approximate: opt.Approximate = False,
+    labelled: opt.Labelled = None,
+    min_separation: opt.MinSeparation = None,
+    min_gap: opt.MinGap = None,
+    group_by: opt.GroupBy = None,
+    order_by: opt.OrderBy = None,
+    reference: opt.ReferenceTable = None,
+    num_threads: opt.NumThreads = None,
+) -> None:
+    """Check the command line, choose rows, write them and print a summary."""
+    check_out(out, ".parquet")
+    if out.resolve() == Path(scores).resolve():
+        raise UsageError(f"--out must be another file than SCORES, got '{out}'")
+    if min_gap is None:
+        for option, name in (("--group-by", group_by), ("--order-by", order_by)):
+            if name is not None:
+                raise UsageError(f"--min-gap must be given with {option}, got {name!r} without it")
+    with needing_extras():
+        import vl4pose.active
+        from vl4pose.cli.selection_summary import show_selection
+    pool = _read_table("SCORES", scores)
+    known = None if labelled is None else _read_labelled(labelled)
+    compared = None if reference is None else _read_table("--reference", reference)
+    with _naming_options(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the summary says it
+        selection = vl4pose.active.select(
+            pool,
+            budget,
+            strategy=strategy,
+            lowest_first=lowest_first,
+            random_share=random_share,
+            seed=seed,
+            diversity=diversity,
+            shortlist=shortlist,
+            approximate=approximate,
+            labelled=known,
+            min_separation=min_separation,
+            min_gap=min_gap,
+            groups=None if min_gap is None else group_by or "folder",
+            order=None if min_gap is None else order_by or "name",
+            reference=compared,
+            num_threads=num_threads,
+        )
+    selection.settings["reference"]["file"] = reference
+    chosen = selection.to_table()
+    vl4pose.active.write_selection(chosen, out)
+    show_selection(selection, chosen, str(out), Console())
+
+
+@contextmanager
+def _naming_options() -> Iterator[None]:
+    """Turn an error about an argument into one about its option."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        message = str(error)
+        first = message.partition(" ")[0]
+        if first in _OPTIONS:
+            message = _OPTIONS[first] + message.removeprefix(first)
+        message = re.sub(r"\b[a-z]+_[a-z]+\b", lambda name: _OPTIONS.get(name[0], name[0]), message)
+        raise UsageError(message) from error
+
+
+def _read_table(option: str, path: str) -> Any:
+    from vl4pose.score_table import read_scores
+
+    if "://" not in path and not Path(path).is_dir():
+        check_file(option, Path(path))
+    try:
+        return read_scores(path)
+    except (OSError, ValueError) as error:
+        message = reason(error)
+        start = f"'{path}' "
+        raise UsageError(
+            f"{option} {message.removeprefix(start)}"
+            if message.startswith(start)
+            else f"{option}: cannot read '{path}': {message}"
+        ) from error
+
+
+def _read_labelled(path: str) -> Any:
+    if not path.endswith(".npy"):
+        return _read_table("--labelled", path)
+    check_file("--labelled", Path(path))
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--labelled: cannot read '{path}': {reason(error)}") from error
