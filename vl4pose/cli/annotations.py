@@ -21,6 +21,7 @@ from vl4pose.skeleton import Skeleton, get_skeleton
 __all__ = ["Keypoints", "LeftOut", "Person", "joint_places", "read_coco", "read_csv"]
 
 Keypoints = npt.NDArray[np.float64]
+Visibility = npt.NDArray[np.uint8]
 
 _BOX_COLUMNS = ("x", "y", "width", "height")
 _TRUE, _FALSE = ("1", "true", "yes"), ("0", "false", "no")
@@ -50,6 +51,9 @@ class Person:
     keypoints : (J, 2) float64 array, optional
         The joints' (x, y) in image pixels, where they are read, in the skeleton's order; NaN where
         a joint is not annotated.
+    visibility : (J,) integer array, optional
+        COCO's flag of each joint, where keypoints are read: 0 not annotated, 1 annotated but
+        hidden, 2 visible.
     """
 
     image: str
@@ -57,6 +61,7 @@ class Person:
     box: tuple[float, float, float, float] | None = None
     error: str | None = None
     keypoints: Keypoints | None = field(default=None, compare=False)
+    visibility: Visibility | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return (self.image or "?") + (f" #{self.person_id}" if self.person_id is not None else "")
@@ -113,12 +118,12 @@ def read_coco(path: Path, skeleton: Skeleton | None = None) -> tuple[list[Person
         else:
             name = None if person_id is None else str(_identifier(where, item, "id"))
             box, error = _parse_box(item.get("bbox"))
-            keypoints = None
+            keypoints = visibility = None
             if keypoints_of is not None and error is None:
-                keypoints, error = keypoints_of(item)
+                keypoints, visibility, error = keypoints_of(item)
             if image_id not in names:
                 box, error = None, f"no image has the id {image_id!r}"
-            people.append(Person(names.get(image_id, ""), name, box, error, keypoints))
+            people.append(Person(names.get(image_id, ""), name, box, error, keypoints, visibility))
             peopled.add(image_id)
     left_out = (
         LeftOut("crowd regions", crowds),
@@ -180,9 +185,10 @@ def _coco_categories(categories: object) -> Callable[[dict[str, Any]], bool]:
     return lambda item: item.get("category_id") is None or item["category_id"] in ids
 
 
-def _coco_keypoints(
-    categories: object, skeleton: Skeleton
-) -> Callable[[dict[str, Any]], tuple[Keypoints | None, str | None]]:
+_Joints = tuple[Keypoints | None, Visibility | None, str | None]
+
+
+def _coco_keypoints(categories: object, skeleton: Skeleton) -> Callable[[dict[str, Any]], _Joints]:
     """Return how the joints of an annotation are read: the keypoints, or what is wrong."""
     names_of = [
         (category.get("id"), list(map(str, category["keypoints"])))
@@ -199,24 +205,26 @@ def _coco_keypoints(
     if not orders:
         raise problems[0]
 
-    def keypoints_of(item: dict[str, Any]) -> tuple[Keypoints | None, str | None]:
+    def keypoints_of(item: dict[str, Any]) -> _Joints:
         own = [order for category_id, order in orders if category_id == item.get("category_id")]
         if not own and len(names_of) > 1:
-            return None, f"its category has no keypoints of skeleton {skeleton.name!r}"
+            return None, None, f"its category has no keypoints of skeleton {skeleton.name!r}"
         order = own[0] if own else orders[0][1]
         flat = item.get("keypoints")
         rule = "keypoints must be three finite numbers x, y, flag each"
         if not isinstance(flat, list) or len(flat) % 3 or len(flat) <= 3 * max(order):
             got = f"{len(flat)} values" if isinstance(flat, list) else json.dumps(flat)[:80]
-            return None, f"{rule}, got {got}"
+            return None, None, f"{rule}, got {got}"
         try:
             triples = np.array(flat, np.float64).reshape(-1, 3)[order]
         except (TypeError, ValueError):
-            return None, f"{rule}, got {json.dumps(flat)[:80]}"
-        annotated = triples[:, 2] != 0
-        if not np.isfinite(triples[annotated]).all():
-            return None, f"{rule}, got {json.dumps(flat)[:80]}"
-        return np.where(annotated[:, None], triples[:, :2], np.nan), None
+            return None, None, f"{rule}, got {json.dumps(flat)[:80]}"
+        flags = triples[:, 2]
+        if not np.isfinite(triples[flags != 0]).all():
+            return None, None, f"{rule}, got {json.dumps(flat)[:80]}"
+        keypoints = np.where(flags[:, None] != 0, triples[:, :2], np.nan)
+        visibility = np.select([flags == 0, flags == 1], [0, 1], 2).astype(np.uint8)
+        return keypoints, visibility, None
 
     return keypoints_of
 
@@ -311,9 +319,11 @@ class _CsvColumns:
             box, error_text = _parse_box([values[name] for name in _BOX_COLUMNS])
         if self.skeleton is not None and error_text is None:
             keypoints, error_text = self._keypoints(line)
-        return Person(
-            image, person_id, box, error_text if image else "no image is named", keypoints
-        )
+        visibility = None
+        if keypoints is not None:
+            visibility = np.where(np.isnan(keypoints).any(axis=1), 0, 2).astype(np.uint8)
+        error_text = error_text if image else "no image is named"
+        return Person(image, person_id, box, error_text, keypoints, visibility)
 
     def _joints(self, skeleton: Skeleton) -> list[tuple[int, ...]]:
         """Return for each joint the places of x and y and perhaps of visible."""
