@@ -744,3 +744,47 @@ def link_ends(
     links = np.array(tree.links, dtype=np.intp).reshape(-1, 2)
     parent, child = links.T
     return read[:, parent], read[:, child], visible[:, parent] & visible[:, child]
+
+
+# ------------------------------------------------------------------------------------------------
+# Rows that lie far from each other
+# ------------------------------------------------------------------------------------------------
+
+
+def squared_distances(rows: FloatArray, center: FloatArray) -> Float64Array:
+    """Return the squared distance of each row (N, D) from a point (D,).
+
+    The square of column d goes to sum d % 16, and the sums are added up by halves.
+    """
+    squares = (rows.astype(np.float64) - center.astype(np.float64)) ** 2
+    sums = np.zeros((len(rows), 16))
+    for column in range(squares.shape[1]):
+        sums[:, column % 16] += squares[:, column]
+    for half in (8, 4, 2, 1):
+        sums = sums[:, :half] + sums[:, half:]
+    return sums[:, 0]
+
+
+def k_centre(
+    embeddings: FloatArray,
+    num_centres: int,
+    *,
+    labelled: FloatArray | None = None,
+    first: int = 0,
+    min_separation: float = 0.0,
+) -> tuple[npt.NDArray[np.int64], FloatArray]:
+    """Return the rows that the greedy choice takes, and how far each was from those before."""
+    embeddings = widen(embeddings)
+    nearest = np.full(len(embeddings), np.inf)
+    for center in () if labelled is None else labelled.astype(embeddings.dtype):
+        nearest = np.minimum(nearest, squared_distances(embeddings, center))
+    indices, distances = list[int](), list[float]()
+    while len(indices) < num_centres:
+        is_start = labelled is None or len(labelled) == 0
+        row = first if is_start and not indices else int(nearest.argmax())
+        if not np.sqrt(nearest[row]) > min_separation:
+            break
+        indices.append(row)
+        distances.append(np.sqrt(nearest[row]))
+        nearest = np.minimum(nearest, squared_distances(embeddings, embeddings[row]))
+    return np.array(indices, np.int64), np.array(distances, embeddings.dtype)
