@@ -273,7 +273,8 @@ def select(
 
     priority = priorities(chosen_strategy, columns, ranking_rng)
     without = {"without_score": np.isnan(priority)}
-    if columns.has("score"):
+    has_score = columns.names is None or columns.has("score")
+    if has_score:
         without["without_score"] |= np.isnan(columns.numbers("score"))
     points = centres = None
     labelled_table = as_score_table(labelled)
@@ -349,9 +350,7 @@ def select(
     for name in passed_over.values():
         refused[name] += 1
     compared = reference_of(reference, columns)
-    scored = (
-        columns.numbers("score")[rows] if columns.names is None or columns.has("score") else None
-    )
+    scored = columns.numbers("score")[rows] if has_score else None
     selection = Selection(
         rows,
         priority[rows],
@@ -553,7 +552,7 @@ def _spread(
 ) -> tuple[RowIndex, npt.NDArray[np.str_]]:
     """Put the rows drawn at random evenly among the others, each at the end of its share."""
     total = len(drawn) + len(others)
-    places = {(i + 1) * total // len(drawn) - 1 for i in range(len(drawn))}
+    places = {-(-(i + 1) * total // len(drawn)) - 1 for i in range(len(drawn))}
     chance, rest = iter(drawn), iter(others)
     chosen = [(next(chance), "random") if i in places else next(rest) for i in range(total)]
     rows = np.array([row for row, _ in chosen], np.int64)
