@@ -18,7 +18,14 @@ from vl4pose.skeleton import nearest, shown
 if TYPE_CHECKING:
     from vl4pose.score_table import ScoreTable
 
-__all__ = ["ScoreColumns", "as_numbers", "as_score_table", "score_columns"]
+__all__ = [
+    "ScoreColumns",
+    "as_embeddings",
+    "as_numbers",
+    "as_score_table",
+    "embeddings_of",
+    "score_columns",
+]
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -109,6 +116,34 @@ def as_score_table(value: Any) -> ScoreTable | None:
             value.replace_schema_metadata(None), {} if metadata is None else json.loads(metadata)
         )
     return None
+
+
+def embeddings_of(table: ScoreTable) -> npt.NDArray[np.float32] | None:
+    """Return the column of embeddings (N, D), NaN where a row has none; None where none has one."""
+    if "embedding" not in table.rows.column_names:
+        return None
+    parts = [part for part in table.rows["embedding"].chunks if len(part)]
+    present = [np.asarray(part.is_valid()) for part in parts]
+    # Of a part, so that there is no second copy of all: they can be most of the memory.
+    flat = [part.drop_null().flatten().to_numpy(zero_copy_only=False) for part in parts]
+    sizes = {len(f) // p.sum() for f, p in zip(flat, present, strict=True) if p.any()}
+    if not sizes or 0 in sizes:
+        return None
+    (size,) = sizes
+    points = np.full((len(table), size), np.nan, np.float32)
+    start = 0
+    for values, valid in zip(flat, present, strict=True):
+        points[start : start + len(valid)][valid] = values.reshape(-1, size)
+        start += len(valid)
+    return points
+
+
+def as_embeddings(values: Any, argument: str) -> npt.NDArray[Any]:
+    """Return embeddings (N, D) as float32 if they are, else as float64; a masked one is NaN."""
+    array = values if isinstance(values, np.ma.MaskedArray) else as_numpy(values)
+    if type(array) is np.ndarray and array.dtype == np.float32 and array.ndim == 2:
+        return array
+    return as_numbers(values, argument, 2)
 
 
 def as_numbers(values: Any, argument: str, ndim: int) -> Float64Array:

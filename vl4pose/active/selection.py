@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from vl4pose._options import choice, flag, integer
+from vl4pose.active.k_centre import k_centre
 from vl4pose.active.percentiles import Reference, reference_of
 from vl4pose.active.rankings import parse_strategy, priorities
 from vl4pose.active.score_columns import (
     ScoreColumns,
-    as_numbers,
+    as_embeddings,
     as_score_table,
+    embeddings_of,
     score_columns,
 )
 from vl4pose.active.spacing import FrameGaps, NearDuplicates, Spacing, pick_in_order
@@ -191,8 +192,8 @@ def select(
     shortlist : int or float, optional
         How many of the rows that are ranked first k-centre chooses from: a number from the budget
         on, or a share of the selectable rows below 1. By default 0.2, as Kaplan and Lensu keep, and
-        not less than twice the budget. Where spacing leaves too few of them, the rest comes from
-        the rows below, by their rank.
+        not less than twice the budget. Where spacing leaves too few of them, or the others are
+        copies, the rest is chosen by rank.
     approximate : bool, default False
         k-centre with an approximate index of neighbours (the extra ``ann``), for millions of rows.
     labelled : (M, D) array_like, ScoreTable, pyarrow.Table or path, optional
@@ -266,6 +267,7 @@ def select(
     kind = _diversity(diversity, embeddings)
     seed = integer(seed, "seed", 0)
     ranking_rng, share_rng = (np.random.default_rng([seed, stream]) for stream in range(2))
+    approximate = flag(approximate, "approximate")
     random_share = _number(random_share, "random_share", 0, 1)
     gap = None if min_gap is None else _number(min_gap, "min_gap", 0)
     radius = None if min_separation is None else _number(min_separation, "min_separation", 0)
@@ -321,9 +323,9 @@ def select(
     diverse: list[int] = []
     if kind == "k-centre":
         assert points is not None
-        near = np.concatenate(
-            [np.empty((0, points.shape[1])) if centres is None else centres, points[drawn]]
-        )
+        near = points[drawn]
+        if centres is not None:
+            near = np.concatenate([centres.astype(points.dtype), near])
         diverse = _pick_diverse(
             undrawn[:num_shortlisted],
             num_ranked,
@@ -332,9 +334,11 @@ def select(
             spacings,
             passed_over,
             starts_with_first=centres is None,
-            order=_k_centre_order(approximate, seed, num_threads),
+            approximate=approximate,
+            seed=seed,
+            num_threads=num_threads,
         )
-        undrawn = undrawn[num_shortlisted:]
+        undrawn = undrawn[~np.isin(undrawn, diverse)]
     by_rank = pick_in_order(undrawn, num_ranked - len(diverse), spacings, passed_over)
     at_random = chosen_strategy.name == "random" and not spacings and not diverse
     rows, chosen_by = _spread(
@@ -363,7 +367,7 @@ def select(
             "budget": budget,
             "diversity": kind,
             "shortlist": num_shortlisted if kind != "none" else None,
-            "approximate": bool(approximate),
+            "approximate": approximate,
             "labelled": num_labelled,
             "min_separation": radius,
             "groups": groups if isinstance(groups, str) else None if groups is None else "array",
@@ -438,15 +442,14 @@ def _shortlist(shortlist: Any, budget: int, selectable: int, kind: str) -> int:
 def _embeddings(embeddings: Any, columns: ScoreColumns) -> npt.NDArray[Any]:
     """Return the embeddings (N, D) of the pool, in which NaN marks what is missing."""
     if embeddings is None:
-        if columns.table is None or "embedding" not in columns.table.rows.column_names:
-            raise ValueError("embeddings must be given with diversity or min_separation, got None")
-        points = columns.table.arrays("embedding")
-        if points.ndim != 2 or points.shape[1] == 0:
+        points = None if columns.table is None else embeddings_of(columns.table)
+        if points is None:
+            where = "" if columns.table is None else ", or the table scored with --embeddings"
             raise ValueError(
-                "embeddings must be in the table, got none: score with --embeddings, or pass them"
+                f"embeddings must be given with diversity or min_separation{where}, got none"
             )
         return points
-    points = as_numbers(embeddings, "embeddings", 2)
+    points = as_embeddings(embeddings, "embeddings")
     if len(points) != columns.num_rows:
         raise ValueError(
             f"embeddings must have one row per score ({columns.num_rows}), got {len(points)}"
@@ -456,16 +459,16 @@ def _embeddings(embeddings: Any, columns: ScoreColumns) -> npt.NDArray[Any]:
 
 def _labelled_embeddings(
     labelled: Any, table: ScoreTable | None, size: int
-) -> npt.NDArray[np.float64] | None:
+) -> npt.NDArray[Any] | None:
     if labelled is None:
         return None
     if table is not None:
-        points = table.arrays("embedding") if len(table) else np.empty((0, size))
-        if points.ndim != 2:
+        points = embeddings_of(table) if len(table) else np.empty((0, size))
+        if points is None:
             raise ValueError("labelled must be a table with embeddings, got one without")
         points = points[np.isfinite(points).all(1)]
     else:
-        points = as_numbers(labelled, "labelled", 2)
+        points = as_embeddings(labelled, "labelled")
         if not np.isfinite(points).all():
             raise ValueError("labelled must hold finite embeddings, got NaN or inf")
     if points.shape[1] != size:
@@ -497,20 +500,20 @@ def _pick_diverse(
     passed_over: dict[int, str],
     *,
     starts_with_first: bool,
-    order: Callable[[npt.NDArray[Any], int, npt.NDArray[Any] | None], RowIndex],
+    **options: Any,
 ) -> list[int]:
     """Take rows that are far from each other and from ``near``, by k-centre greedy.
 
     k-centre knows nothing of spacing. It orders as many rows as are missing, and those too close to
     one that was taken are passed over; then it goes on with the rows that are left, around all that
-    were taken.
+    were taken. Fewer rows come back where those left are too close, or copies of one another.
     """
     picks: list[int] = []
 
-    def take(rows: RowIndex) -> list[int]:
+    def take(rows: RowIndex) -> int:
         taken = pick_in_order(rows, number - len(picks), spacings, passed_over)
         picks.extend(taken)
-        return taken
+        return len(taken)
 
     if starts_with_first:
         for start in range(len(candidates)):
@@ -522,29 +525,12 @@ def _pick_diverse(
             refused = ~spacing.admits(candidates)
             passed_over.update(dict.fromkeys(candidates[refused].tolist(), spacing.name))
             candidates = candidates[~refused]
-        if not len(candidates):
-            break
-        centres = np.concatenate([near, points[picks]])
         missing = min(number - len(picks), len(candidates))
-        take(candidates[order(points[candidates], missing, centres if len(centres) else None)])
+        centres = np.concatenate([near, points[picks]])
+        found = k_centre(points[candidates], missing, labelled=centres, **options)
+        if not take(candidates[found.indices]):
+            break
     return picks
-
-
-def _k_centre_order(
-    approximate: bool, seed: int, num_threads: int | None
-) -> Callable[[npt.NDArray[Any], int, npt.NDArray[Any] | None], RowIndex]:
-    def order(points: npt.NDArray[Any], number: int, centres: npt.NDArray[Any] | None) -> RowIndex:
-        nearest = np.full(len(points), np.inf)
-        for centre in () if centres is None else centres:
-            nearest = np.minimum(nearest, ((points - centre) ** 2).sum(1))
-        picks: list[int] = []
-        for _ in range(number):
-            nearest[picks] = -1
-            picks.append(int(nearest.argmax()))
-            nearest = np.minimum(nearest, ((points - points[picks[-1]]) ** 2).sum(1))
-        return np.array(picks, np.int64)
-
-    return order
 
 
 def _spread(
