@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import os
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from vl4pose._options import SUBPIXELS
 from vl4pose.cli.errors import RunError, UsageError, did_you_mean, reason
+from vl4pose.pool.storage import is_url
 from vl4pose.skeleton import Skeleton, get_skeleton, nearest
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ __all__ = [
     "check_file",
     "check_out",
     "check_subpixel",
+    "check_table_out",
     "check_trust",
     "finite_number",
     "num_workers",
@@ -30,6 +33,7 @@ __all__ = [
 
 
 _MOST_WORKERS = 8
+_OTHER_TABLES = (".arrow", ".csv", ".feather", ".html", ".json", ".parq", ".pq", ".tsv", ".xlsx")
 
 
 def check_file(option: str, path: Path) -> None:
@@ -55,6 +59,25 @@ def check_out(path: Path, suffix: str) -> None:
         raise UsageError(f"--out must be in a folder that exists, got '{path}'")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise RunError(f"cannot write into '{folder}': permission denied")
+
+
+def check_table_out(out: str) -> None:
+    """Raise an error unless a table can be put at ``out``: a .parquet, or a folder of shards."""
+    if is_url(out):
+        return
+    path = Path(out)
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
+        check_out(path, path.suffix)
+        return
+    if suffix in _OTHER_TABLES or difflib.get_close_matches(suffix, [".parquet"], cutoff=0.7):
+        raise UsageError(f"--out must end in .parquet or be a folder, got '{out}'")
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise UsageError(f"--out must be in a folder that exists, got '{out}'")
+    written = path if path.is_dir() else folder
+    if not os.access(written, os.W_OK | os.X_OK):
+        raise RunError(f"cannot write into '{written}': permission denied")
 
 
 def check_trust(trust: bool) -> None:

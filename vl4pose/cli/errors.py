@@ -25,6 +25,7 @@ __all__ = [
     "stoppable",
 ]
 
+_EXTRAS = {"torch": "torch", "tensorboard": "tensorboard", "fsspec": "remote", "ray": "ray"}
 _NAMED_ERROR = re.compile(r"[\w.]*(Error|Exception): ")
 
 
@@ -116,7 +117,7 @@ def needing_extras() -> Iterator[None]:
         package = (error.name or "").partition(".")[0]
         if package in ("", "vl4pose"):
             raise
-        extra = package if package in ("torch", "tensorboard") else "cli"
+        extra = _EXTRAS.get(package, "cli")
         raise RunError(f"{package} is not installed: pip install 'vl4pose[{extra}]'") from error
 
 

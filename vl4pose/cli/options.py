@@ -32,12 +32,12 @@ Images = Annotated[
         metavar="IMAGES",
         help="A folder (with its subfolders), image files, or quoted globs ('photos/**/*.jpg'); "
         "or one COCO keypoints .json, or one .csv with the columns image, x, y, width, height and "
-        "perhaps id (or person_id): a box per person.",
+        "perhaps id (or person_id): a box per person. URLs (s3://...) work as well.",
         show_default=False,
     ),
 ]
 ImagesDir = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--images",
         metavar="DIR",
@@ -46,11 +46,40 @@ ImagesDir = Annotated[
     ),
 ]
 Out = Annotated[
-    Path,
+    str,
     typer.Option(
-        metavar="FILE.parquet",
-        help="The table to write, one row per person; an existing one is replaced once the run has "
-        "finished.",
+        metavar="DIR|FILE.parquet",
+        help="The table to write, one row per person: a new folder, or its URL, for shards that a "
+        "run which is stopped can go on from (--resume); or one file, which replaces an existing "
+        "one once the run has finished.",
+    ),
+]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        metavar="",
+        help="Go on in the folder where the same command was stopped, at whatever moment; begin "
+        "where there is none.",
+        rich_help_panel=_RUNNING,
+    ),
+]
+ShardRows = Annotated[
+    int,
+    typer.Option(
+        metavar="INT",
+        parser=whole_number("--shard-rows", 1),
+        help="Rows of each file in a folder: what a run that is stopped loses at most.",
+        rich_help_panel=_RUNNING,
+    ),
+]
+Engine = Annotated[
+    str,
+    typer.Option(
+        metavar="local|ray",
+        help="What scores: this process, or the workers of a Ray cluster, which is looked for at "
+        "RAY_ADDRESS and else started here.",
+        rich_help_panel=_RUNNING,
     ),
 ]
 

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
-from vl4pose import __version__
 from vl4pose._options import check_options
 from vl4pose.cli import options as opt
 from vl4pose.cli.checks import (
     check_file,
-    check_out,
     check_subpixel,
+    check_table_out,
     check_trust,
     num_workers,
     parse_border,
     parse_device,
     read_skeleton,
 )
-from vl4pose.cli.errors import RunError, UsageError, naming_options, needing_extras
-from vl4pose.cli.file_identity import file_identity
+from vl4pose.cli.errors import RunError, UsageError, naming_options, needing_extras, printable
 from vl4pose.cli.settings import input_settings, settings_file, settled
-from vl4pose.cli.sources import find_people
+from vl4pose.skeleton import nearest
 
 __all__ = ["score"]
+
+ENGINES = ("local", "ray")
 
 
 def score(
@@ -57,9 +60,14 @@ def score(
     batch_size: opt.BatchSize = 32,
     num_threads: opt.NumThreads = None,
     workers: opt.Workers = None,
+    resume: opt.Resume = False,
+    shard_rows: opt.ShardRows = 1024,
+    engine: opt.Engine = "local",
 ) -> None:
     """Check the command line, load the models, score what was found and print a summary."""
-    check_out(out, ".parquet")
+    check_table_out(out)
+    if engine not in ENGINES:
+        raise UsageError(f"--engine must be {nearest(engine, ENGINES)}, got {engine!r}")
     for option, file in (("--pose", pose), ("--aux", aux), ("--params", params)):
         if file is not None:
             check_file(option, file)
@@ -96,68 +104,89 @@ def score(
     with naming_options(*scoring):
         check_options(**scoring)
     joints = read_skeleton(skeleton)
-    source = find_people(images, images_dir)
+    with needing_extras(), _naming_sources():
+        from vl4pose.pool.sources import find_people
+
+        source = find_people(images, images_dir)
     console = Console(stderr=True)
     transform = settled(transform, settings, console, has_boxes=source.has_boxes)
     with needing_extras():
-        import torch
+        import torch  # noqa: F401
 
-        from vl4pose.cli.run import score_source
-        from vl4pose.cli.summary import show_summary
-        from vl4pose.link_params import load_params
-        from vl4pose.scorer import Scorer
+        from vl4pose.cli.summary import progress, show_summary
+        from vl4pose.pool.run import score_pool
+        from vl4pose.pool.settings import PoolSettings
     torch_device = parse_device(device)
-    if num_threads is not None:
-        torch.set_num_threads(num_threads)
-    with naming_options("pose", "aux", "params", "skeleton"):
-        link_params = None if params is None else load_params(params, joints)
-        try:
-            scorer = Scorer(
+
+    def tell(sentence: str) -> None:
+        console.print(Text(printable(sentence)), soft_wrap=True)
+
+    with _naming_arguments(), needing_extras():
+        result = score_pool(
+            source,
+            out,
+            PoolSettings(
                 pose,
                 aux,
-                joints,
-                params=link_params,
-                trust=trust,
-                device=torch_device,
+                params,
+                skeleton=joints,
+                transform=transform,
+                scoring=scoring,
+                embeddings=embeddings,
+                batch_size=batch_size,
+                shard_rows=shard_rows,
                 num_threads=num_threads,
-                **scoring,
-            )
-        except RuntimeError as error:  # of what this torch cannot do
-            raise RunError(str(error)) from error
-    files = {"pose": pose, "aux": aux, "params": params, "settings": settings}
-    metadata = {
-        "version": __version__,
-        "settings": {
-            "input": transform.to_json(),
-            "scoring": scoring,
-            "embeddings": embeddings,
-            "run": {
-                "batch_size": batch_size,
-                "num_threads": torch.get_num_threads(),
-                "device": str(torch_device),
-            },
-        },
-        "skeleton": joints.to_json(),
-        "models": {name: file_identity(file) for name, file in files.items() if file is not None},
-        "link_params": None if link_params is None else link_params.tolist(),
-        "source": {
-            "kind": source.kind,
-            "arguments": images,
-            "root": str(source.root),
-            "ignored": {item.what: item.number for item in source.left_out},
-        },
-    }
-    tally, timing = score_source(
-        source,
-        scorer,
-        transform,
-        out,
-        metadata,
-        embed=embeddings,
-        batch_size=batch_size,
-        workers=num_workers(workers),
-        console=console,
-    )
-    show_summary(tally, timing, source.left_out, str(out), Console())
-    if tally.failed == tally.found:
+                device=str(torch_device),
+                settings_file=settings,
+            ),
+            trust=trust,
+            resume=resume,
+            engine=engine,
+            workers=num_workers(workers),
+            progress=lambda tally: progress(tally, console),
+            tell=tell,
+        )
+    show_summary(result, source.left_out, out, Console())
+    if result.tally.failed == result.tally.found:
         raise RunError("no image could be scored: the table holds their errors")
+
+
+@contextmanager
+def _naming_sources() -> Iterator[None]:
+    """Turn an error about an argument of `find_people` into one about the command line."""
+    try:
+        yield
+    except ValueError as error:
+        message = str(error).replace("images_dir", "--images")
+        if message.startswith("images "):
+            message = f"IMAGES{message.removeprefix('images')}"
+        raise UsageError(message) from error
+
+
+@contextmanager
+def _naming_arguments() -> Iterator[None]:
+    """Turn an error of `score_pool` into one about the command line."""
+    from vl4pose.pool.outputs import MismatchError
+
+    try:
+        with naming_options("pose", "aux", "params", "skeleton", "out", "resume"):
+            try:
+                yield
+            except MismatchError as error:
+                raise UsageError(f"--out must {error.sentence(_option)}") from error
+            except ValueError as error:
+                if "resume=True" not in str(error) and not str(error).startswith("images "):
+                    raise
+                message = str(error).replace("resume=True", "--resume is given")
+                message = message.replace("images ", "IMAGES ", 1)
+                raise ValueError(message) from error
+    except RuntimeError as error:  # PoolError, and of what this torch cannot do
+        failure = RunError(str(error))
+        for note in getattr(error, "__notes__", ()):
+            failure.add_note(note)
+        raise failure from error
+
+
+def _option(name: str) -> str:
+    """Return what the command line calls a parameter of `PoolSettings`."""
+    return f"--{name.replace('_', '-')}" if name.isidentifier() and name != "version" else name

@@ -119,7 +119,7 @@ def run_demo(folder: DemoFolder, size: DemoSize, seed: int, progress: Console) -
         pose=folder.pose,
         aux=folder.aux,
         skeleton="lsp",
-        out=folder.scores,
+        out=str(folder.scores),
         trust=True,
         num_peaks=NUM_PEAKS,
         min_distance=MIN_DISTANCE,

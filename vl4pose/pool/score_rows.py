@@ -1,29 +1,22 @@
-"""Rows of scores from the results of a batch, and a Parquet file of them, complete or not there."""
+"""Rows of scores from the results of a batch."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from vl4pose.cli.batches import Batch
 from vl4pose.image_transform import ImageTransform
+from vl4pose.pool.batches import Batch
 from vl4pose.results import Analysis, Status
-from vl4pose.score_table import METADATA_KEY, SCHEMA
+from vl4pose.score_table import SCHEMA
 from vl4pose.scoring import peak_weights
 
-__all__ = ["Results", "ScoreWriter", "score_rows"]
-
-_ROWS_PER_GROUP = 4096
+__all__ = ["Results", "score_rows"]
 
 
 @dataclass(frozen=True)
@@ -73,9 +66,11 @@ def score_rows(batch: Batch, results: Results | None, transform: ImageTransform)
     if results is not None:
         columns |= _result_columns(batch, results, transform)
     nothing = [None] * len(people)
-    return pa.table(
-        [pa.array(columns.get(field.name, nothing), field.type) for field in SCHEMA], SCHEMA
-    )
+    return pa.table([_array(columns.get(field.name, nothing), field) for field in SCHEMA], SCHEMA)
+
+
+def _array(values: list[Any], field: pa.Field) -> pa.Array:
+    return pa.array(values, field.type, from_pandas=True)  # what makes null of NaN, in lists too
 
 
 def _result_columns(
@@ -149,65 +144,3 @@ def _peaks(
 def _utf8(text: str) -> str:
     """Return text that Parquet can hold: bytes of a file name that are no UTF-8 are spelled out."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-class ScoreWriter:
-    """Writes a table beside its final place and moves it there when it is complete.
-
-    A context manager: leaving it without :meth:`finish` removes what was written.
-
-    Parameters
-    ----------
-    path : Path
-        Where the table goes; what is there is replaced by :meth:`finish` and not before. A symbolic
-        link stays, and its target is written.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path.resolve()
-        self._temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}.tmp")
-        self._finished = False
-        # Without the Arrow schema, readers find the metadata in the table's schema too.
-        self._parquet = pq.ParquetWriter(
-            self._temporary, SCHEMA, compression="zstd", store_schema=False
-        )
-        self._pending: list[pa.Table] = []
-
-    def append(self, rows: pa.Table) -> None:
-        """Add rows in the form of ``SCHEMA``."""
-        self._pending.append(rows)
-        if sum(map(len, self._pending)) >= _ROWS_PER_GROUP:
-            self._flush()
-
-    def finish(self, metadata: Mapping[str, object]) -> None:
-        """Store the metadata and put the file in its place."""
-        self._flush()
-        text = json.dumps(metadata, allow_nan=False)
-        self._parquet.add_key_value_metadata({METADATA_KEY: text.encode()})
-        self._parquet.close()
-        with self._temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        self._temporary.replace(self._path)
-        self._finished = True
-
-    def __enter__(self) -> ScoreWriter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is not None and not self._finished:
-            error.add_note("nothing was written")
-        try:
-            if self._parquet.is_open:
-                self._parquet.close()
-        finally:
-            self._temporary.unlink(missing_ok=True)
-
-    def _flush(self) -> None:
-        if self._pending:
-            self._parquet.write_table(pa.concat_tables(self._pending))
-            self._pending.clear()

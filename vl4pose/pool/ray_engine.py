@@ -1,0 +1,525 @@
+"""The same scoring by the workers of a Ray cluster, as a pipeline of Ray Data.
+
+The pool's shards go in, one to a block; actors, which hold the networks, score them; the scored
+shards come back to this process, which writes them as it writes its own. So nothing but the images
+and the models needs to be where every node finds it, and a resumed run may change its engine.
+
+A worker that is lost costs what it had begun: Ray starts another and gives it the same shards, and
+as batches are cut by position they come to the same bytes. Ray hands on one result of each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import pickle
+import signal
+import socket
+import threading
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import torch
+
+from vl4pose import __version__
+from vl4pose.cli.freed_memory import keep_freed_memory
+from vl4pose.pool.environment import environment
+from vl4pose.pool.errors import NetworkError, PoolError
+from vl4pose.pool.people import People
+from vl4pose.pool.ray_options import RayOptions
+from vl4pose.pool.settings import PoolSettings
+from vl4pose.pool.shards import ScoredShard, Shard
+from vl4pose.pool.sources import Source
+from vl4pose.pool.storage import open_folder
+from vl4pose.pool.tally import Timing
+from vl4pose.pool.worker import BatchScorer
+
+if TYPE_CHECKING:
+    from vl4pose.pool.run import Advance
+
+__all__ = ["RayEngine"]
+
+# Ray reads these when it is imported or started. Its usage statistics are sent only where somebody
+# asked for them; its messages about workers that it replaces are in its own log files as well.
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
+}
+_OBJECT_STORE_BYTES = 256 * 2**20  # of a Ray on this machine; results are taken as they come
+_MOST_ATTEMPTS = 5  # to score one shard
+_CONNECT_S = 10.0
+_SECONDS_BETWEEN_LOOKS = 0.5
+_PARTS = ("wait_s", "network_s", "score_s", "rows_s", "read_s", "crop_s")
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What every worker is told."""
+
+    settings: PoolSettings
+    trust: bool
+    workers: int
+    images_url: str
+    image: str | None  # one that is there
+    models: dict[str, dict[str, str]]
+    version: str
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What comes back of a shard: rows, or a sentence."""
+
+    shard: Shard
+    rows: pa.Table | None = None
+    heatmap_size: tuple[int, int] | None = None
+    environment: dict[str, Any] | None = None
+    parts: dict[str, float] | None = None
+    elapsed_s: float = 0.0
+    attempt: int = 1
+    error: PoolError | None = None
+
+
+class RayEngine:
+    """Scores in the actors of Ray.
+
+    Parameters
+    ----------
+    settings : PoolSettings
+        With a number of threads, which becomes torch's in every actor whatever Ray sets.
+    options : RayOptions
+    trust : bool
+        As for `vl4pose.Scorer`.
+    workers : int
+        Threads of each actor that read images.
+    tell : callable
+        Takes sentences for the user.
+
+    Attributes
+    ----------
+    timing : Timing
+        Sums over all actors.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        ``ray is not installed: pip install 'vl4pose[ray]'``.
+    PoolError
+        If nothing answers at the address.
+    TypeError, ValueError, FileNotFoundError, RuntimeError
+        As `vl4pose.Scorer`, and where options and settings contradict each other.
+
+    Notes
+    -----
+    An actor reserves as many CPUs as it keeps busy: the threads of torch where the networks run on
+    the CPU, and those that read images where they run on a GPU; never more than a node has.
+    """
+
+    def __init__(
+        self,
+        settings: PoolSettings,
+        options: RayOptions = RayOptions(),  # noqa: B008 # frozen
+        *,
+        trust: bool,
+        workers: int,
+        tell: Callable[[str], None] = lambda sentence: None,
+    ) -> None:
+        self.timing = Timing()
+        self._settings = settings
+        self._options = options
+        self._trust = trust
+        self._workers = workers
+        self._tell = tell
+        self._gpus = options.gpus_of(settings.device)
+        self._ray = _quiet_ray()
+        # What is wrong with the models is said here, before any worker meets it.
+        BatchScorer(replace(settings, device="cpu"), trust=trust)
+        address = options.where()
+        if address is not None and not self._ray.is_initialized():
+            _check_reachable(address)
+
+    def score(
+        self, source: Source, shards: Sequence[Shard], advance: Advance
+    ) -> Generator[ScoredShard]:
+        """Yield the shards in the order in which they become ready."""
+        if not shards:
+            return
+        with _session(self._ray, self._options.where(), self._cpus * self._options.actors[0]):
+            ledger = self._start_ledger()
+            with _following(self._ray, ledger, advance):
+                for outcome in self._outcomes(source, shards, ledger):
+                    yield self._scored(outcome)
+
+    @property
+    def _cpus(self) -> int:
+        on_cpu = torch.device(self._settings.device).type == "cpu"
+        return (self._settings.num_threads or 1) if on_cpu else self._workers
+
+    def _scored(self, outcome: _Outcome) -> ScoredShard:
+        if outcome.attempt > 1:
+            self._tell(
+                f"A worker was lost while it scored '{outcome.shard.file}', which Ray had scored "
+                "again."
+            )
+        if outcome.error is not None:
+            raise outcome.error
+        assert outcome.rows is not None
+        assert outcome.parts is not None
+        assert outcome.environment is not None
+        for part, seconds in outcome.parts.items():
+            setattr(self.timing, part, getattr(self.timing, part) + seconds)
+        self.timing.workers_s += outcome.elapsed_s
+        return ScoredShard(
+            outcome.shard, outcome.rows, outcome.heatmap_size, outcome.environment
+        )
+
+    def _outcomes(
+        self, source: Source, shards: Sequence[Shard], ledger: Any
+    ) -> Generator[_Outcome]:
+        ray = self._ray
+        data = ray.data.from_items(
+            [{"shard": _packed_shard(source, shard)} for shard in shards],
+            override_num_blocks=len(shards),
+        )
+        data.context.enable_progress_bars = False
+        data.context.print_on_execution_start = False
+        fewest, most = self._options.actors
+        scored = data.map_batches(
+            _ShardScorer,
+            fn_constructor_args=(pickle.dumps(self._task(source, shards)), ledger),
+            batch_size=1,
+            batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(min_size=fewest, max_size=most),
+            num_cpus=self._cpus_that_fit(),
+            num_gpus=self._gpus,
+            # For threads of torch that are not told: see _ShardScorer.
+            runtime_env={"env_vars": {"OMP_NUM_THREADS": str(self._settings.num_threads)}},
+        )
+        missing = {shard.index for shard in shards}
+        try:
+            for block in scored.iter_batches(
+                batch_size=None, batch_format="pyarrow", prefetch_batches=0
+            ):
+                for packed in block["outcome"].to_pylist():
+                    outcome: _Outcome = pickle.loads(packed)
+                    missing.discard(outcome.shard.index)
+                    yield outcome
+        except ray.exceptions.RayError as error:
+            raise PoolError(f"Ray fails: {_last_line(error)}") from error
+        if missing:
+            raise PoolError(f"Ray has lost {len(missing)} of {len(shards)} shards")
+
+    def _task(self, source: Source, shards: Sequence[Shard]) -> _Task:
+        threads = self._settings.num_threads
+        assert threads is not None
+        return _Task(
+            self._settings,
+            self._trust,
+            self._workers,
+            source.images.url,
+            _an_image(source, shards),
+            self._settings.metadata(threads)["models"],
+            __version__,
+        )
+
+    def _cpus_that_fit(self) -> int:
+        """Return the CPUs of an actor; say so where there is no node for one yet."""
+        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        most = int(max((node.get("CPU", 0) for node in nodes), default=0))
+        cpus = min(self._cpus, most) or self._cpus
+        fits = any(
+            node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= self._gpus for node in nodes
+        )
+        if not fits:
+            wanted = f"{cpus} CPUs" + (f" and {self._gpus:g} GPUs" if self._gpus else "")
+            if self._options.where() is None:
+                raise PoolError(f"an actor needs {wanted}, and Ray finds fewer on this machine")
+            self._tell(f"No node of the Ray cluster has {wanted} now: waiting for one.")
+        return cpus
+
+    def _start_ledger(self) -> Any:
+        ray = self._ray
+        here = ray.get_runtime_context().get_node_id()
+        strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(here, soft=True)
+        return (
+            ray.remote(_Ledger)
+            .options(num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=strategy)
+            .remote()
+        )
+
+
+class _Ledger:
+    """How often each shard was begun, and how far it has come: what outlives a worker."""
+
+    def __init__(self) -> None:
+        self._attempts: Counter[int] = Counter()
+        self._rows: Counter[int] = Counter()
+
+    def begin(self, index: int) -> int:
+        """Return which attempt at a shard this is, from 1."""
+        self._attempts[index] += 1
+        self._rows[index] = 0
+        return self._attempts[index]
+
+    def advance(self, index: int, count: int) -> None:
+        """Add the rows of a batch."""
+        self._rows[index] += count
+
+    def rows(self) -> int:
+        """Return how many rows there are."""
+        return self._rows.total()
+
+
+class _ShardScorer:
+    """What an actor of Ray Data does. Errors of the user's networks come back as results.
+
+    Raised, they would reach the user as a page of Ray's traces, after a retry.
+    """
+
+    def __init__(self, task: bytes, ledger: Any) -> None:
+        import ray
+
+        keep_freed_memory()
+        self._ray = ray
+        self._ledger = ledger
+        self._task: _Task = pickle.loads(task)
+        self._scorer: BatchScorer | None = None
+        self._error: PoolError | None = None
+        try:
+            self._scorer = self._load()
+        except PoolError as error:
+            self._error = error
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        (packed,) = batch["shard"].to_pylist()
+        shard, people = _unpacked_shard(packed)
+        return pa.table({"outcome": pa.array([pickle.dumps(self._outcome(shard, people))])})
+
+    def _outcome(self, shard: Shard, people: People) -> _Outcome:
+        if self._scorer is None:
+            return _Outcome(shard, error=self._error)
+        attempt = self._ray.get(self._ledger.begin.remote(shard.index))
+        if attempt > _MOST_ATTEMPTS:
+            sentence = (
+                f"'{shard.file}' was begun {_MOST_ATTEMPTS} times, and each time its worker was "
+                "lost (for want of memory, perhaps: fewer actors on a node, or smaller batches)"
+            )
+            return _Outcome(shard, error=PoolError(sentence))
+        # Of the calling thread, which is not the one of __init__: OpenMP and torch have a number of
+        # threads for each, and Ray set it to the CPUs of this actor.
+        torch.set_num_threads(self._task.settings.num_threads)
+        start = time.perf_counter()
+        before = asdict(self._scorer.timing)
+        try:
+            (scored,) = self._scorer.score_shards(
+                open_folder(self._task.images_url),
+                [shard],
+                [people],
+                workers=self._task.workers,
+                advance=lambda count: self._ledger.advance.remote(shard.index, count),
+            )
+        except PoolError as error:
+            return _Outcome(shard, error=type(error)(str(error)))
+        after = asdict(self._scorer.timing)
+        return _Outcome(
+            shard,
+            scored.rows,
+            scored.heatmap_size,
+            environment(self._task.settings.device),
+            {part: after[part] - before[part] for part in _PARTS},
+            time.perf_counter() - start,
+            attempt,
+        )
+
+    def _load(self) -> BatchScorer:
+        task = self._task
+        node = f"the node {self._ray.util.get_node_ip_address()}"
+        if task.version != __version__:
+            raise PoolError(f"{node} has vl4pose {__version__}, and this machine {task.version}")
+        try:
+            threads = task.settings.num_threads
+            assert threads is not None
+            models = task.settings.metadata(threads)["models"]
+        except FileNotFoundError as error:
+            raise PoolError(_unseen(node, str(error.filename))) from error
+        for name, identity in task.models.items():
+            if models[name] != identity:
+                path = getattr(task.settings, "settings_file" if name == "settings" else name)
+                raise PoolError(f"'{path}' is another file on {node} than on this machine")
+        try:
+            images = open_folder(task.images_url)
+            if task.image is not None and not images.has(task.image):
+                raise PoolError(_unseen(node, f"{task.images_url}/{task.image}"))
+            return BatchScorer(task.settings, trust=task.trust)
+        except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
+            if isinstance(error, PoolError):
+                raise
+            raise PoolError(f"{node} cannot begin: {error}") from error
+
+
+def _unseen(node: str, file: str) -> str:
+    return (
+        f"{node} does not see '{file}': images and models must be where every node finds them "
+        "under one name, on storage that they share or, for images, at a URL"
+    )
+
+
+def _packed_shard(source: Source, shard: Shard) -> bytes:
+    people = People(source.people[shard.start : shard.stop])
+    return pickle.dumps((shard, people.to_parquet()))
+
+
+def _unpacked_shard(packed: bytes) -> tuple[Shard, People]:
+    shard, people = pickle.loads(packed)
+    return shard, People.from_parquet(people)
+
+
+def _an_image(source: Source, shards: Sequence[Shard]) -> str | None:
+    """Return an image that this process sees, and so every node must."""
+    for person in source.people[shards[0].start : shards[0].stop]:
+        if person.error is None and source.images.has(person.image):
+            return person.image
+    return None
+
+
+def _quiet_ray() -> Any:
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    try:
+        with _warnings_of_ray_ignored():
+            import ray
+            import ray.data
+            import ray.util.scheduling_strategies
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "ray is not installed: pip install 'vl4pose[ray]'", name="ray"
+        ) from error
+    return ray
+
+
+@contextmanager
+def _warnings_of_ray_ignored() -> Iterator[None]:
+    # Of what it calls itself; none is about this program.
+    with warnings.catch_warnings():
+        for category in (DeprecationWarning, FutureWarning, ResourceWarning):
+            warnings.simplefilter("ignore", category)
+        yield
+
+
+def _check_reachable(address: str) -> None:
+    """Raise an error where nothing answers, for which Ray itself takes minutes."""
+    if address in ("auto", "local"):
+        return
+    host, _, port = address.rpartition("://")[2].partition("/")[0].rpartition(":")
+    if not host or not port.isdecimal():
+        raise ValueError(f"address must be HOST:PORT or auto, got '{address}'")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_S).close()
+    except OSError as error:
+        raise PoolError(f"no Ray cluster answers at '{address}': {error}") from error
+
+
+@contextmanager
+def _session(ray: Any, address: str | None, cpus: int) -> Iterator[None]:
+    """Connect to Ray or start it, and end that again, unless the process is connected already."""
+    with _warnings_of_ray_ignored():
+        if ray.is_initialized():
+            yield
+            return
+        own = {
+            "num_cpus": max(os.cpu_count() or 1, cpus),
+            "include_dashboard": False,
+            "object_store_memory": _OBJECT_STORE_BYTES,
+        }
+        loggers = [logging.getLogger(name) for name in ("ray", "ray.data")]
+        levels = [logger.level for logger in loggers]
+        try:
+            with _signals_kept(), _stderr_closed():
+                ray.init(
+                    address or "local",
+                    log_to_driver=False,
+                    logging_level=logging.CRITICAL,
+                    **({} if address else own),
+                )
+            for logger in loggers:
+                logger.setLevel(logging.CRITICAL)
+            yield
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            if isinstance(error, PoolError) or ray.is_initialized():
+                raise
+            raise PoolError(f"Ray does not start: {_last_line(error)}") from error
+        finally:
+            with _signals_kept():
+                ray.shutdown()
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Put the handlers of signals back that Ray replaces with its own."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None:
+                signal.signal(number, handler)
+
+
+@contextmanager
+def _stderr_closed() -> Iterator[None]:
+    """Keep from the user what Ray's C++ writes when it begins, whatever level it is told."""
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+@contextmanager
+def _following(ray: Any, ledger: Any, advance: Advance) -> Iterator[None]:
+    """Tell what the ledger says, while the ``with`` block lasts."""
+    stopped = threading.Event()
+    shown = 0
+
+    def look() -> None:
+        nonlocal shown
+        rows = ray.get(ledger.rows.remote())
+        if rows != shown:
+            advance(rows - shown)
+        shown = rows
+
+    def follow() -> None:
+        with contextlib.suppress(ray.exceptions.RayError):
+            while not stopped.wait(_SECONDS_BETWEEN_LOOKS):
+                look()
+
+    thread = threading.Thread(target=follow, name="vl4pose-progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()
+    look()
+
+
+def _last_line(error: BaseException) -> str:
+    """Return the line of an error of Ray that says what is wrong: its traces come first."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
