@@ -40,8 +40,11 @@ def exchanges(skeleton: Skeleton) -> list[Exchange]:
     A network that takes one knee for the other often takes the ankles along. An exchange of the
     knees alone then makes two bones wrong where one was, and hides what happened; that of the
     whole lower legs shows it. Below a pair are the pairs whose one joint is a descendant of its
-    left joint and the other of its right one. Where there are none, the second exchange would be
-    the first again, and is left out.
+    left joint and the other of its right one.
+
+    The second exchange is left out where nothing is below, for it would be the first again; and
+    where both joints hang from the same one, for then no bone changes but its name: its length
+    would only be compared with what is expected of the other side, and say nothing of the image.
     """
     parents = dict.fromkeys(range(skeleton.num_joints), -1)
     parents.update({child: parent for parent, child in skeleton.links})
@@ -59,7 +62,8 @@ def exchanges(skeleton: Skeleton) -> list[Exchange]:
             if (is_below(a, left) and is_below(b, right))
             or (is_below(a, right) and is_below(b, left))
         ]
-        for pairs in [[(left, right)]] + ([below] if len(below) > 1 else []):
+        changes_bones = len(below) > 1 and parents[left] != parents[right]
+        for pairs in [[(left, right)]] + ([below] if changes_bones else []):
             order = list(range(skeleton.num_joints))
             for a, b in pairs:
                 order[a], order[b] = b, a

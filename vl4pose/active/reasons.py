@@ -107,7 +107,7 @@ def pose_reasons(table: ScoreTable, reference: Reference) -> list[PoseReasons]:
     networks did not train on it.
     """
     skeleton = table.skeleton
-    per_link = table.arrays("per_link").reshape(len(table), -1)
+    per_link = _shaped(table, "per_link", (skeleton.num_links,))
     params = _shaped(table, "link_params", (skeleton.num_links, 2))
     keypoints = _shaped(table, "keypoints", (skeleton.num_joints, 2))
     scale = _shaped(table, "heatmap_scale", (2,))
@@ -117,7 +117,7 @@ def pose_reasons(table: ScoreTable, reference: Reference) -> list[PoseReasons]:
     ways = exchanges(skeleton)
     terms = reference.link_terms
     compared = np.full((len(table), skeleton.num_links), np.nan)
-    if per_link.shape == compared.shape and len(terms) == skeleton.num_links:
+    if len(terms) == skeleton.num_links:
         for link, ordered in enumerate(terms):
             compared[:, link] = percentiles(ordered, per_link[:, link])
     peaks = table.rows["peaks"].to_pylist()
