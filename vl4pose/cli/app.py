@@ -15,6 +15,7 @@ from vl4pose.cli.demo import demo
 from vl4pose.cli.doctor import doctor
 from vl4pose.cli.errors import RunError, Stopped, printable, stoppable
 from vl4pose.cli.fit import fit
+from vl4pose.cli.report import report
 from vl4pose.cli.score import score
 from vl4pose.cli.select import select
 
@@ -174,4 +175,15 @@ app.command(
     "pictures that it held out, says how well the scores tell those that are wrong or out of "
     "distribution, and makes a contact sheet of the least and the most likely poses.",
 )(demo)
+app.command(
+    cls=_Command,
+    help="Make one page about scores, for a person who decides what to label.\n\n"
+    "The distribution of the scores with the selection in it, the least and the most likely poses "
+    "as pictures with the bones' z-scores and expected lengths, and a table to sort and filter. "
+    "The page is one file: it needs neither a server nor a network, and holds the pictures itself.",
+    epilog="[bold]Examples[/bold]\n\n"
+    "vl4pose report scores.parquet --out report.html\n\n"
+    "vl4pose report scores.parquet --selection selection.parquet --pose pose.pt --trust "
+    "--out report.html",
+)(report)
 app.command(cls=_Command)(doctor)

@@ -1,0 +1,216 @@
+"""``vl4pose report``: a table of scores as one page for a person who decides what to label."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from vl4pose.cli import options as opt
+from vl4pose.cli.checks import check_file, check_out, check_trust, parse_device, whole_number
+from vl4pose.cli.errors import (
+    RunError,
+    UsageError,
+    did_you_mean,
+    naming_options,
+    needing_extras,
+    network_reason,
+    printable,
+)
+from vl4pose.cli.file_identity import file_identity
+
+if TYPE_CHECKING:
+    from vl4pose.score_table import ScoreTable
+    from vl4pose.scorer import Scorer
+
+__all__ = ["report"]
+
+_SHOWN = 5
+
+Scores = Annotated[
+    Path,
+    typer.Argument(
+        metavar="SCORES",
+        help="What vl4pose score wrote, or a selection alone.",
+        show_default=False,
+    ),
+]
+Out = Annotated[
+    Path,
+    typer.Option(metavar="FILE.html", help="The page to write; an existing one is replaced."),
+]
+Selection = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.parquet",
+        help="What vl4pose select chose of the scores: marked in the page.",
+        show_default=False,
+    ),
+]
+ImagesDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--images",
+        metavar="DIR",
+        help=r"Where the images are now. [dim]\[default: where they were scored][/dim]",
+        show_default=False,
+    ),
+]
+NumPictures = Annotated[
+    int,
+    typer.Option(
+        metavar="INT",
+        parser=whole_number("--num-pictures", 0),
+        help="Pictures of the least likely poses, and as many of the most likely.",
+    ),
+]
+NumSelected = Annotated[
+    int,
+    typer.Option(
+        metavar="INT",
+        parser=whole_number("--num-selected", 0),
+        help="Pictures of selected poses at most, the first by rank.",
+    ),
+]
+MaxImageSize = Annotated[
+    int,
+    typer.Option(
+        metavar="INT",
+        parser=whole_number("--max-image-size", 16, 8192),
+        help="Longer side of a picture in the page, in pixels.",
+    ),
+]
+NumRows = Annotated[
+    int,
+    typer.Option(
+        metavar="INT",
+        parser=whole_number("--num-rows", 1),
+        help="Rows in the page at most: pictured and selected ones, then the least likely.",
+    ),
+]
+Pose = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="The pose network that the scores come from: with it the page shows heatmaps, "
+        "computed anew for the people in its pictures.",
+        show_default=False,
+        rich_help_panel="Models",
+    ),
+]
+
+
+def report(
+    scores: Scores,
+    out: Out,
+    selection: Selection = None,
+    images: ImagesDir = None,
+    num_pictures: NumPictures = 24,
+    num_selected: NumSelected = 100,
+    max_image_size: MaxImageSize = 512,
+    num_rows: NumRows = 10_000,
+    pose: Pose = None,
+    trust: opt.Trust = False,
+    device: opt.Device = "cpu",
+) -> None:
+    """Check the command line, read the tables, write the page and say what is in it."""
+    check_out(out, ".html")
+    _check_table("SCORES", scores)
+    if selection is not None:
+        _check_table("--selection", selection)
+    if images is not None and not images.is_dir():
+        raise UsageError(f"--images must be a folder, got '{images}'")
+    if pose is not None:
+        check_file("--pose", pose)
+        check_trust(trust)
+    with needing_extras():
+        from vl4pose.report import write_report
+    table = _read("SCORES", scores)
+    chosen = None if selection is None else _read("--selection", selection)
+    if chosen is not None and chosen.skeleton != table.skeleton:
+        raise UsageError(
+            f"--selection must have the skeleton of SCORES, {table.skeleton.name!r}, "
+            f"got {chosen.skeleton.name!r}"
+        )
+    scorer = None if pose is None else _scorer(pose, table, device)
+    try:
+        with naming_options("selection"):
+            summary = write_report(
+                out,
+                table,
+                chosen,
+                name=scores.name,
+                images=images,
+                scorer=scorer,
+                num_pictures=num_pictures,
+                num_selected=num_selected,
+                max_image_size=max_image_size,
+                num_rows=num_rows,
+            )
+    except OSError as error:
+        raise RunError(f"cannot write '{out}': {error.strerror or error}") from error
+    console = Console()
+
+    def say(text: str) -> None:
+        console.print(Text(printable(text)), soft_wrap=True)
+
+    say(
+        f"{summary.num_rows:,} of {len(table):,} rows, {summary.num_pictures:,} pictures, "
+        f"heatmaps of {summary.num_heatmaps:,} people"
+    )
+    if summary.missing:
+        say(f"without a picture: {len(summary.missing):,}")
+        for name, why in summary.missing[:_SHOWN]:
+            say(f"  {name}  {why}")
+        if len(summary.missing) > _SHOWN:
+            say("  ...")
+        if images is None and all("not there" in why for _, why in summary.missing):
+            say("  say where the images are with --images")
+    say(f"written to {out} ({summary.num_bytes / 1e6:.1f} MB)")
+
+
+def _check_table(option: str, path: Path) -> None:
+    if path.exists():
+        return
+    if not path.parent.is_dir():
+        raise UsageError(f"{option} must exist, got '{path}' in a folder that does not exist")
+    near = did_you_mean(path.name, (sibling.name for sibling in path.parent.iterdir()))
+    raise UsageError(f"{option} must exist, got '{path}'{near}")
+
+
+def _read(option: str, path: Path) -> ScoreTable:
+    from vl4pose.score_table import read_scores
+
+    try:
+        return read_scores(path)
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}") from error
+
+
+def _scorer(pose: Path, table: ScoreTable, device: str) -> Scorer:
+    """Return a scorer with the network that the table was scored with; its bones do not matter."""
+    import numpy as np
+
+    recorded = table.metadata.get("models", {}).get("pose")
+    if recorded is not None and recorded["sha256"] != file_identity(pose)["sha256"]:
+        raise UsageError(
+            f"--pose must be the network that SCORES come from, '{recorded['file']}' "
+            f"(SHA-256 {recorded['sha256'][:12]}...), got another: '{pose}'"
+        )
+    with needing_extras():
+        from vl4pose.scorer import Scorer
+    with naming_options("pose"):
+        try:
+            return Scorer(
+                pose,
+                None,
+                table.skeleton,
+                params=np.zeros((table.skeleton.num_links, 2)),
+                trust=True,
+                device=parse_device(device),
+            )
+        except RuntimeError as error:  # of what this torch cannot do
+            raise RunError(network_reason(error)) from error
