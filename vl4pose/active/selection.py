@@ -391,7 +391,7 @@ def _diversity(diversity: Any, embeddings: Any) -> str:
         return "none" if embeddings is None else "k-centre"
     if isinstance(diversity, str):
         diversity = _OTHER_SPELLINGS.get(diversity.lower().replace("_", "-"), diversity)
-    return choice(diversity, "diversity", DIVERSITIES, " or None")
+    return choice(diversity, "diversity", DIVERSITIES)
 
 
 def _number(value: Any, argument: str, low: float, high: float = np.inf) -> float:

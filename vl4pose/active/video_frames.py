@@ -119,7 +119,8 @@ def _column(name: str, argument: str, columns: ScoreColumns) -> Iterable[Any]:
     if columns.has(name):
         return columns.numbers(name)
     if name not in rows.column_names:
-        valid = [*derived, *rows.column_names]
+        flat = [field.name for field in rows.schema if not field.type.num_fields]
+        valid = [*derived, *(flat if argument == "groups" else columns.names or ())]
         raise ValueError(f"{argument} must be {nearest(name, valid)}, got {name!r}")
     values: list[Any] = rows[name].to_pylist()
     if any(isinstance(value, list | dict) for value in values):

@@ -605,7 +605,6 @@ Budget = Annotated[
         metavar="INT",
         parser=whole_number("--budget"),
         help="How many rows to choose.",
-        rich_help_panel=_RANKING,
     ),
 ]
 SelectionOut = Annotated[
