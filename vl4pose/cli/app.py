@@ -14,7 +14,9 @@ from vl4pose import __version__
 from vl4pose.cli.demo import demo
 from vl4pose.cli.doctor import doctor
 from vl4pose.cli.errors import RunError, Stopped, printable, stoppable
+from vl4pose.cli.export import export
 from vl4pose.cli.fit import fit
+from vl4pose.cli.import_annotations import import_annotations
 from vl4pose.cli.report import report
 from vl4pose.cli.score import score
 from vl4pose.cli.select import select
@@ -168,6 +170,29 @@ app.command(
     "vl4pose select frames.parquet --budget 200 --min-gap 25 --group-by folder --order-by name "
     "--out selection.parquet",
 )(select)
+app.command(
+    cls=_Command,
+    help="Put a selection into an annotation tool, with the predicted poses to correct.\n\n"
+    "People are written in order of priority, with their refined poses, the skeleton with its "
+    "joints' names, and why they were chosen. Who has no pose is written as an image without one.",
+    epilog="[bold]Examples[/bold]\n\n"
+    "vl4pose export selection.parquet --format cvat --out to-cvat\n\n"
+    "vl4pose export selection.parquet --format label-studio --url-prefix s3://bucket/photos/ "
+    "--out to-label-studio\n\n"
+    "vl4pose export selection.parquet --format deeplabcut --copy-images --out to-deeplabcut",
+)(export)
+app.command(
+    "import",
+    cls=_Command,
+    help="Take what people annotated back, as training data for vl4pose fit.\n\n"
+    "Joints and images go by name. A hidden joint stays one (flag 1), and a joint that nobody "
+    "annotated is none (flag 0).",
+    epilog="[bold]Examples[/bold]\n\n"
+    "vl4pose import annotations.xml --selection selection.parquet --out training.json\n\n"
+    "vl4pose import project-1.json --selection selection.parquet --merge earlier.json "
+    "--out training.json\n\n"
+    "vl4pose import labels.slp --skeleton mouse.json --images frames --out training.json",
+)(import_annotations)
 app.command(
     cls=_Command,
     help="See all of it at work in about two minutes, without data.\n\n"

@@ -747,3 +747,148 @@ ReferenceTable = Annotated[
         rich_help_panel=_RANKING,
     ),
 ]
+
+ExportedTable = Annotated[
+    str,
+    typer.Argument(
+        metavar="SCORES",
+        help="A selection of vl4pose select, or a table of scores.",
+        show_default=False,
+    ),
+]
+ExportFormat = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        metavar="coco|cvat|label-studio|deeplabcut|sleap|csv",
+        help="The tool, or the kind of file.",
+    ),
+]
+ExportOut = Annotated[
+    Path,
+    typer.Option(
+        metavar="FILE|DIR",
+        help="What to write: a .json (coco), a .csv (csv), a .slp (sleap), or a folder (cvat, "
+        "label-studio, deeplabcut), in which other files stay.",
+    ),
+]
+ExportLimit = Annotated[
+    int | None,
+    typer.Option(
+        metavar="INT",
+        parser=whole_number("--limit", 1),
+        help="The first so many rows only." + _default("all"),
+        show_default=False,
+    ),
+]
+ExportLabel = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="What the tool calls a person: the category, or the label."),
+]
+ImagesRoot = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DIR|URL",
+        help="Where the images are now." + _default("where they were scored"),
+        show_default=False,
+    ),
+]
+UrlPrefix = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="For label-studio, what comes before an image's name: s3://bucket/folder/, "
+        "https://server/, or /data/local-files/?d=folder/ of the document root."
+        + _default("/data/local-files/?d="),
+        show_default=False,
+    ),
+]
+CopyImages = Annotated[
+    bool,
+    typer.Option(
+        "--copy-images",
+        metavar="",
+        help="Put the images beside the annotations: for deeplabcut into its folders, for cvat "
+        "into images.zip.",
+    ),
+]
+ScorerName = Annotated[
+    str | None,
+    typer.Option(
+        "--scorer",
+        metavar="NAME",
+        help="The scorer in DeepLabCut's files." + _default("vl4pose"),
+        show_default=False,
+    ),
+]
+AnnotatedResult = Annotated[
+    Path,
+    typer.Argument(
+        metavar="ANNOTATED",
+        help="What the tool exported: COCO keypoints .json; CVAT for images 1.1, .xml or .zip; "
+        "Label Studio's JSON; a DeepLabCut project, a folder of it, or CollectedData_*.csv or .h5; "
+        "a .slp of SLEAP; or a .csv.",
+        show_default=False,
+    ),
+]
+TrainingOut = Annotated[
+    Path,
+    typer.Option(
+        metavar="FILE.json", help="The training data to write: COCO keypoints for vl4pose fit."
+    ),
+]
+ImportFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="coco|cvat|label-studio|deeplabcut|sleap|csv",
+        help="Of ANNOTATED." + _default("told from the file"),
+        show_default=False,
+    ),
+]
+AskedFor = Annotated[
+    str | None,
+    typer.Option(
+        "--selection",
+        metavar="FILE",
+        help="The selection that was exported: images and people are matched with it, boxes and "
+        "ids are taken from it, and what is missing and what was changed is said.",
+        show_default=False,
+    ),
+]
+ImportSkeleton = Annotated[
+    str | None,
+    typer.Option(
+        "--skeleton",
+        metavar="NAME|FILE.json",
+        help="lsp, mpii, coco, hand, icvl, or a skeleton file." + _default("that of --selection"),
+        show_default=False,
+    ),
+]
+ImportImages = Annotated[
+    Path | None,
+    typer.Option(
+        "--images",
+        metavar="DIR",
+        help="Where the images are." + _default("where those of --selection were scored"),
+        show_default=False,
+    ),
+]
+Merge = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Earlier training data, a .json, .csv or .mat as vl4pose fit takes, of images in the "
+        "same folder. An image that is in both has the people of ANNOTATED.",
+        show_default=False,
+    ),
+]
+MergeLimit = Annotated[
+    int | None,
+    typer.Option(
+        metavar="INT",
+        parser=whole_number("--merge-limit", 1),
+        help="The first so many people of --merge only." + _default("all"),
+        show_default=False,
+    ),
+]
