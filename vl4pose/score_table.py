@@ -6,12 +6,13 @@ reports and exports read both.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vl4pose.skeleton import Skeleton
+
+if TYPE_CHECKING:
+    from vl4pose.pool.storage import Folder
 
 __all__ = ["METADATA_KEY", "SCHEMA", "ScoreTable", "read_scores"]
 
@@ -118,24 +122,45 @@ class ScoreTable:
         return replace(self, rows=self.rows.take(pa.array(np.asarray(rows, np.int64))))
 
 
-def read_scores(path: str | os.PathLike[str]) -> ScoreTable:
+def read_scores(path: str | os.PathLike[str], *, partial: bool = False) -> ScoreTable:
     """Read a table of scores or a selection.
 
     Parameters
     ----------
     path : path or URL
         A .parquet file, or the folder of shards that ``vl4pose score`` writes.
+    partial : bool
+        Read what there is of a folder that a run has not finished: the rows of its finished shards,
+        in the order of the pool.
 
     Raises
     ------
     FileNotFoundError
         If there is nothing.
     ValueError
-        ``... must be a table of vl4pose score, got ...``.
+        ``... must be a table of vl4pose score, got ...``; ``... must be complete, got 2,048 of
+        5,000 rows``; or if the file of a shard is not the one that was written.
+
+    Notes
+    -----
+    Each shard's SHA-256 is compared with the manifest's.
     """
-    path = Path(path)
+    from vl4pose.pool.storage import LocalFolder, is_url, open_folder  # which needs fsspec at URLs
+
+    if is_url(path):
+        place, _, name = str(path).rstrip("/").rpartition("/")
+        if name.lower().endswith(".parquet"):
+            source: Any = pa.BufferReader(open_folder(place).read(name))
+            return _table_of_file(path, source)
+        return _table_of_folder(path, open_folder(path), partial)
+    if Path(path).is_dir():
+        return _table_of_folder(path, LocalFolder(Path(path)), partial)
+    return _table_of_file(path, Path(path))
+
+
+def _table_of_file(path: str | os.PathLike[str], source: Any) -> ScoreTable:
     try:
-        rows = pq.read_table(path)
+        rows = pq.read_table(source)
     except pa.ArrowInvalid as error:
         raise ValueError(f"'{path}' must be a table of vl4pose score: {error}") from error
     metadata = (rows.schema.metadata or {}).get(METADATA_KEY)
@@ -144,3 +169,38 @@ def read_scores(path: str | os.PathLike[str]) -> ScoreTable:
             f"'{path}' must be a table of vl4pose score, got a Parquet file without its settings"
         )
     return ScoreTable(rows.replace_schema_metadata(None), json.loads(metadata))
+
+
+def _table_of_folder(path: str | os.PathLike[str], folder: Folder, partial: bool) -> ScoreTable:
+    from vl4pose.pool.manifest import MANIFEST, Manifest
+    from vl4pose.pool.shards import sha256_of
+
+    if not folder.has(MANIFEST):
+        if not folder.exists():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        raise ValueError(
+            f"'{path}' must be a table of vl4pose score, got a folder without '{MANIFEST}'"
+        )
+    try:
+        manifest = Manifest.from_bytes(folder.read(MANIFEST))
+    except ValueError as error:
+        raise ValueError(f"'{path}/{MANIFEST}' {error}") from error
+    if not manifest.is_complete and not partial:
+        raise ValueError(
+            f"'{path}' must be complete, got {manifest.num_rows:,} of {manifest.num_people:,} "
+            "rows: finish it with vl4pose score --resume, or read it with partial=True"
+        )
+    tables = [SCHEMA.empty_table()]
+    for _, entry in sorted(manifest.entries.items()):
+        try:
+            content = folder.read(entry.file)
+        except FileNotFoundError:
+            content = b""
+        if sha256_of(content) != entry.sha256:
+            raise ValueError(
+                f"'{path}/{entry.file}' must be as it was written, got another SHA-256 or no file: "
+                "vl4pose score --resume makes it again"
+            )
+        rows = pq.read_table(pa.BufferReader(content))
+        tables.append(rows.replace_schema_metadata(None).cast(SCHEMA))
+    return ScoreTable(pa.concat_tables(tables), manifest.table_metadata())

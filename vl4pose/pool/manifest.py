@@ -9,13 +9,14 @@ from typing import Any
 
 from vl4pose.pool.shards import Shard, ShardEntry, shards_of
 
-__all__ = ["INPUTS", "MANIFEST", "Manifest", "setting_differences"]
+__all__ = ["INPUTS", "MANIFEST", "Manifest", "flat", "setting_differences"]
 
 # Readers of folders of Parquet files leave out what begins with an underscore.
 MANIFEST = "_manifest.json"
 INPUTS = "_inputs.parquet"
 _FORMAT = "vl4pose scores 1"
-_FREE = {"source.arguments", "source.ignored"}  # what no row depends on
+# What no row depends on; and what may be another for some shards, which then say so themselves.
+_FREE = {"source.arguments", "source.ignored", "models.settings", "machine"}
 
 
 @dataclass
@@ -66,11 +67,11 @@ class Manifest:
 
     def table_metadata(self) -> dict[str, Any]:
         """Return what `read_scores` gives as the metadata of all rows."""
-        return {
-            **self.metadata,
-            "heatmap_size": self.heatmap_size(),
-            "counts": self.counts(),
-        }
+        data = {**self.metadata, "heatmap_size": self.heatmap_size(), "counts": self.counts()}
+        differing = [e for _, e in sorted(self.entries.items()) if e.differs is not None]
+        if differing:
+            data["differs"] = [{"rows": entry.rows, **(entry.differs or {})} for entry in differing]
+        return data
 
     def to_bytes(self) -> bytes:
         """Return the content of the file: the same whatever came before."""
@@ -139,17 +140,20 @@ def setting_differences(
     before: Mapping[str, Any], now: Mapping[str, Any]
 ) -> list[tuple[str, Any, Any]]:
     """Return the name, the earlier and the present value of all that differs between metadata."""
-    old, new = dict(_flat(before, "")), dict(_flat(now, ""))
+    old, new = dict(flat(before)), dict(flat(now))
     return [
         (name, old.get(name), new.get(name))
         for name in {**old, **new}
-        if name not in _FREE and old.get(name) != new.get(name)
+        if not any(f"{name}.".startswith(f"{free}.") for free in _FREE)
+        and not (name.startswith("models.") and name.endswith(".file"))  # its hash is what counts
+        and old.get(name) != new.get(name)
     ]
 
 
-def _flat(value: Any, name: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping) and name not in _FREE:
+def flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the names, with dots between their parts, and the values of nested mappings."""
+    if isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from _flat(inner, f"{name}.{key}" if name else str(key))
+            yield from flat(inner, f"{name}.{key}" if name else str(key))
     else:
         yield name, value

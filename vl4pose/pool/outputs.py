@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vl4pose._atomic_file import move_into_place
-from vl4pose.pool.manifest import INPUTS, MANIFEST, Manifest, setting_differences
+from vl4pose.pool.manifest import INPUTS, MANIFEST, Manifest, flat, setting_differences
 from vl4pose.pool.people import People, difference
 from vl4pose.pool.shards import (
     ScoredShard,
@@ -245,11 +245,14 @@ class ShardFolder:
     def add(self, scored: ScoredShard) -> None:
         """Write a shard, and then the manifest."""
         assert self._manifest is not None
-        shard, counts = scored.shard, counts_of(scored.rows)
-        own = {**self._manifest.metadata, "heatmap_size": scored.heatmap_size, "counts": counts}
-        content = encode_table(scored.rows, own)
+        shard, metadata = scored.shard, self._manifest.metadata
+        counts = counts_of(scored.rows)
+        differs = _differing(metadata, scored.environment)
+        own = {**metadata, "heatmap_size": scored.heatmap_size, "counts": counts}
+        content = encode_table(scored.rows, own if differs is None else {**own, "differs": differs})
         self._folder.write(shard.file, content)
-        entry = ShardEntry.of(shard, content, counts, scored.heatmap_size)
+        digest = sha256_of(content)
+        entry = ShardEntry(shard.file, len(shard), digest, counts, scored.heatmap_size, differs)
         self._manifest.entries[shard.index] = entry
         if not self._has_lock:
             self._check_alone()
@@ -349,6 +352,7 @@ class TableFile:
         self._metadata: dict[str, Any] = {}
         self._counts: dict[str, int] = {}
         self._heatmap_size: tuple[int, int] | None = None
+        self._differs: dict[int, dict[str, Any]] = {}
         self._waiting: dict[int, pa.Table] = {}
         self._next = 0
         self._file: io.BytesIO | Path
@@ -396,6 +400,9 @@ class TableFile:
     def add(self, scored: ScoredShard) -> None:
         """Write the rows when it is their turn, as a row group."""
         self._heatmap_size = self._heatmap_size or scored.heatmap_size
+        differs = _differing(self._metadata, scored.environment)
+        if differs is not None:
+            self._differs[scored.shard.index] = {"rows": len(scored.rows), **differs}
         for name, count in counts_of(scored.rows).items():
             self._counts[name] = self._counts.get(name, 0) + count
         self._waiting[scored.shard.index] = scored.rows
@@ -406,7 +413,9 @@ class TableFile:
     def finish(self) -> None:
         """Store the metadata and put the file in its place."""
         assert not self._waiting, "an engine left out shards"
-        results = {"heatmap_size": self._heatmap_size, "counts": self._counts}
+        results: dict[str, Any] = {"heatmap_size": self._heatmap_size, "counts": self._counts}
+        if self._differs:
+            results["differs"] = [self._differs[index] for index in sorted(self._differs)]
         add_metadata(self._parquet, {**self._metadata, **results})
         self._parquet.close()
         if isinstance(self._file, io.BytesIO):
@@ -418,6 +427,12 @@ class TableFile:
         # After an error there may be no space for the footer either.
         with contextlib.suppress(OSError):
             self._parquet.close()
+
+
+def _differing(metadata: Mapping[str, Any], environment: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what of the environment of a shard is not what the metadata says, if anything."""
+    there = dict(flat(metadata))
+    return {n: value for n, value in flat(environment) if there.get(n) != value} or None
 
 
 def _is_own(name: str) -> bool:

@@ -14,11 +14,13 @@ import torch
 
 from vl4pose.pool.errors import PoolError
 from vl4pose.pool.outputs import open_output
+from vl4pose.pool.ray_options import RayOptions
 from vl4pose.pool.settings import PoolSettings
 from vl4pose.pool.shards import ScoredShard, Shard
 from vl4pose.pool.sources import Source, find_people
 from vl4pose.pool.tally import Tally, Timing
 from vl4pose.pool.worker import BatchScorer
+from vl4pose.skeleton import nearest
 
 __all__ = ["ENGINES", "Advance", "Engine", "PoolResult", "Progress", "score_pool"]
 
@@ -101,13 +103,7 @@ class LocalEngine:
         )
 
 
-def _ray_engine(settings: PoolSettings, *, trust: bool, workers: int) -> Engine:
-    module = importlib.import_module("vl4pose.pool.ray_engine")
-    chosen: Engine = module.RayEngine(settings, trust=trust, workers=workers)
-    return chosen
-
-
-ENGINES: dict[str, Callable[..., Engine]] = {"local": LocalEngine, "ray": _ray_engine}
+ENGINES = ("local", "ray")
 
 
 @contextlib.contextmanager
@@ -123,6 +119,7 @@ def score_pool(
     trust: bool = False,
     resume: bool = False,
     engine: str = "local",
+    ray: RayOptions = RayOptions(),  # noqa: B008 # frozen
     workers: int | None = None,
     progress: Progress = _silent,
     tell: Callable[[str], None] = lambda sentence: None,
@@ -144,6 +141,8 @@ def score_pool(
         bytes that it would have ended with otherwise. Where there is none, begin.
     engine : {"local", "ray"}
         What scores: this process, or Ray's workers.
+    ray : RayOptions
+        How Ray is used, where it is.
     workers : int, optional
         Threads that read images, of each process. By default one per CPU, at most 8.
     progress : callable, optional
@@ -171,7 +170,7 @@ def score_pool(
     names of its images and, in ``out``, a line of the manifest for each shard.
     """
     if engine not in ENGINES:
-        raise ValueError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}")
+        raise ValueError(f"engine must be {nearest(engine, ENGINES)}, got {engine!r}")
     source = images if isinstance(images, Source) else find_people(images)
     tally = Tally(len(source.people), "people" if source.has_boxes else "images")
     workers = workers or min(os.cpu_count() or 1, _MOST_WORKERS)
@@ -180,7 +179,12 @@ def score_pool(
         settings = replace(settings, num_threads=threads)
         metadata = {**settings.metadata(threads), "source": source.to_json()}
         output.check(metadata, source.people)
-        chosen = ENGINES[engine](settings, trust=trust, workers=workers)
+        chosen: Engine
+        if engine == "local":
+            chosen = LocalEngine(settings, trust=trust, workers=workers)
+        else:
+            ray_engine = importlib.import_module("vl4pose.pool.ray_engine")
+            chosen = ray_engine.RayEngine(settings, ray, trust=trust, workers=workers, tell=tell)
         with _writing(out):
             shards = output.begin(metadata, source.people, tell)
         for rows in output.finished_rows():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -30,7 +29,6 @@ SCORING: dict[str, Any] = {
     "exclude_border": 0,
     "temperature": 1.0,
 }
-_SOFTWARE = ("torch", "numpy", "pillow", "pyarrow")  # what else has a hand in the bits of a table
 
 
 @dataclass(frozen=True)
@@ -120,6 +118,9 @@ class PoolSettings:
 
         The files of the models are read, for their hashes.
         """
+        from vl4pose.pool.environment import environment  # needs torch
+
+        here = environment(self.device)
         assert isinstance(self.skeleton, Skeleton)
         files = {
             "pose": self.pose,
@@ -129,7 +130,8 @@ class PoolSettings:
         }
         return {
             "version": __version__,
-            "software": {name: importlib.metadata.version(name) for name in _SOFTWARE},
+            "software": here["software"],
+            "machine": here["machine"],
             "settings": {
                 "input": self.transform.to_json(),
                 "scoring": dict(self.scoring),

@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -81,7 +81,7 @@ class ScoredShard:
     shard: Shard
     rows: pa.Table
     heatmap_size: tuple[int, int] | None
-    environment: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,9 @@ class ShardEntry:
         Of its rows: found, scored, flagged, failed.
     heatmap_size : (width, height), optional
         There where any person has pixels.
+    differs : dict, optional
+        What the shard was scored with in another environment than the manifest says: dotted names,
+        such as ``machine.cpu``, and values.
     """
 
     file: str
@@ -105,17 +108,7 @@ class ShardEntry:
     sha256: str
     counts: dict[str, int]
     heatmap_size: tuple[int, int] | None
-
-    @classmethod
-    def of(
-        cls,
-        shard: Shard,
-        content: bytes,
-        counts: Mapping[str, int],
-        heatmap_size: tuple[int, int] | None,
-    ) -> ShardEntry:
-        """Return the entry of a shard with the content of its file."""
-        return cls(shard.file, len(shard), sha256_of(content), dict(counts), heatmap_size)
+    differs: dict[str, Any] | None = None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ShardEntry:
@@ -125,7 +118,10 @@ class ShardEntry:
 
     def to_json(self) -> dict[str, Any]:
         """Return the entry as plain numbers, strings and lists."""
-        return asdict(self)
+        data = asdict(self)
+        if self.differs is None:
+            del data["differs"]
+        return data
 
 
 def sha256_of(content: bytes) -> str:

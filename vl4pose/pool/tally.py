@@ -31,7 +31,7 @@ class Timing:
     total_s: float = 0.0
     read_s: float = 0.0  # of all threads together: reading and decoding images
     crop_s: float = 0.0  # likewise: cutting and resizing them
-    workers_s: float = 0.0  # of all processes together, where others score; the parts are theirs
+    workers_s: float = 0.0  # where workers of Ray score: of all of them together, scoring
 
     @contextmanager
     def of(self, part: str) -> Iterator[None]:

@@ -16,6 +16,7 @@ from vl4pose.cli.errors import network_reason
 from vl4pose.nn.pooled_features import pool_features
 from vl4pose.pool.batches import Batch, DecodingTime, decoded_batches
 from vl4pose.pool.decoding import large_images_allowed
+from vl4pose.pool.environment import environment
 from vl4pose.pool.errors import NetworkError
 from vl4pose.pool.score_rows import Results, score_rows
 from vl4pose.pool.settings import PoolSettings
@@ -66,6 +67,7 @@ class BatchScorer:
         )
         self.timing = Timing()
         self._decoding = DecodingTime()
+        self._environment = environment(settings.device)
 
     def rows(self, batch: Batch) -> tuple[pa.Table, tuple[int, int] | None]:
         """Return one row per person of a batch, in the form of ``SCHEMA``, and the heatmaps' size.
@@ -150,7 +152,7 @@ class BatchScorer:
                     tables.append(rows)
                     advance(len(rows))
                 self.timing.read_s, self.timing.crop_s = self._decoding.spent()
-                yield ScoredShard(shard, pa.concat_tables(tables), heatmap_size)
+                yield ScoredShard(shard, pa.concat_tables(tables), heatmap_size, self._environment)
 
     def _results(self, pixels: npt.NDArray[np.float32]) -> Results:
         try:
