@@ -205,6 +205,13 @@ class TestLabelled:
         assert second.counts["labelled"] == second.settings["labelled"] == 10
         assert second.counts["selectable"] == 28
 
+    def test_frames_keep_their_gap_from_what_is_labelled(self) -> None:
+        frames = {"groups": "folder", "order": "name", "min_gap": 3}
+        first = vl4pose.select(POOL, 5, **frames).to_table()
+        second = vl4pose.select(POOL, 5, labelled=first, **frames).to_table()
+        assert_gaps(column(first, "image") + column(second, "image"), 3)
+        assert not set(column(first, "image")) & set(column(second, "image"))
+
     def test_another_root_has_other_images(self) -> None:
         elsewhere = made_scores(40, source={"kind": "folder", "root": "/others"})
         assert vl4pose.select(POOL, 1, labelled=elsewhere).counts["labelled"] == 0

@@ -91,16 +91,15 @@ class Selection:
         budget = self.settings["budget"]
         if len(self) == budget:
             return None
-        refused = {
-            "gap": f"{{:,}} closer than min_gap {self.settings['min_gap']:g} to a chosen frame"
-            if self.settings["min_gap"] is not None
-            else "",
-            "near-duplicate": f"{{:,}} closer than {self.settings['min_separation']:g} to a chosen "
-            "embedding"
-            if self.settings["min_separation"] is not None
-            else "",
-        }
-        why = " and ".join(text.format(self.counts[name]) for name, text in refused.items() if text)
+        why = " and ".join(
+            f"{self.counts[name]:,} closer than {argument} {self.settings[argument]:g} to a chosen "
+            f"or labelled {what}"
+            for name, argument, what in (
+                ("gap", "min_gap", "frame"),
+                ("near-duplicate", "min_separation", "embedding"),
+            )
+            if self.settings[argument] is not None
+        )
         return f"only {len(self):,} of {budget:,} rows could be chosen: of the others, {why}"
 
     def to_table(self) -> ScoreTable:
@@ -199,7 +198,7 @@ def select(
     labelled : (M, D) array_like, ScoreTable, pyarrow.Table or path, optional
         What is annotated already: embeddings, or a table. Diversity and ``min_separation`` keep
         away from it. Rows of the pool that are in the table too (the same image and person) are not
-        selectable.
+        selectable, and ``min_gap`` keeps away from them too.
     min_separation : float, optional
         A row whose embedding is nearer than this (Euclidean) to that of one chosen before is passed
         over.
@@ -309,7 +308,10 @@ def select(
 
     spacings: list[Spacing] = []
     if when is not None and gap:
-        spacings.append(FrameGaps(group_index(groups, columns), when, gap))
+        frames = FrameGaps(group_index(groups, columns), when, gap)
+        for row in np.flatnonzero(without.get("labelled", False) & ~np.isnan(when)).tolist():
+            frames.add(row)
+        spacings.append(frames)
     if points is not None and radius:
         spacings.append(NearDuplicates(points, radius, centres))
     num_random = int(np.floor(budget * random_share + 0.5))

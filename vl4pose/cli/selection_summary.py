@@ -57,9 +57,12 @@ def show_selection(selection: Selection, table: ScoreTable, out: str, console: C
         [f"{counts[name]:,} {why}" for name, why in _NOT_SELECTABLE.items() if counts.get(name)],
     )
     close = {
-        "gap": f"closer than --min-gap {settings['min_gap']} to a chosen frame",
-        "near-duplicate": f"closer than --min-separation {settings['min_separation']} to a chosen "
-        "or labelled embedding",
+        name: f"closer than {option} {settings[key]:g} to a chosen or labelled {what}"
+        for name, key, option, what in (
+            ("gap", "min_gap", "--min-gap", "frame"),
+            ("near-duplicate", "min_separation", "--min-separation", "embedding"),
+        )
+        if settings[key] is not None
     }
     show("passed over", [f"{counts[n]:,} {why}" for n, why in close.items() if counts.get(n)])
     if selection.shortfall is not None:
