@@ -14,13 +14,13 @@ from vl4pose.cli.checks import check_file, check_out, check_trust, parse_device,
 from vl4pose.cli.errors import (
     RunError,
     UsageError,
-    did_you_mean,
     naming_options,
     needing_extras,
     network_reason,
     printable,
 )
 from vl4pose.cli.file_identity import file_identity
+from vl4pose.cli.score_files import read_table
 
 if TYPE_CHECKING:
     from vl4pose.score_table import ScoreTable
@@ -29,12 +29,13 @@ if TYPE_CHECKING:
 __all__ = ["report"]
 
 _SHOWN = 5
+_WORK = ("making pictures", "making pictures and heatmaps")
 
 Scores = Annotated[
-    Path,
+    str,
     typer.Argument(
         metavar="SCORES",
-        help="What vl4pose score wrote, or a selection alone.",
+        help="What vl4pose score wrote, a file or a folder, or a selection alone.",
         show_default=False,
     ),
 ]
@@ -43,7 +44,7 @@ Out = Annotated[
     typer.Option(metavar="FILE.html", help="The page to write; an existing one is replaced."),
 ]
 Selection = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         metavar="FILE.parquet",
         help="What vl4pose select chose of the scores: marked in the page.",
@@ -51,11 +52,12 @@ Selection = Annotated[
     ),
 ]
 ImagesDir = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--images",
-        metavar="DIR",
-        help=r"Where the images are now. [dim]\[default: where they were scored][/dim]",
+        metavar="DIR|URL",
+        help="Where the images are now, a folder or a URL. "
+        r"[dim]\[default: where they were scored][/dim]",
         show_default=False,
     ),
 ]
@@ -118,18 +120,15 @@ def report(
 ) -> None:
     """Check the command line, read the tables, write the page and say what is in it."""
     check_out(out, ".html")
-    _check_table("SCORES", scores)
-    if selection is not None:
-        _check_table("--selection", selection)
-    if images is not None and not images.is_dir():
-        raise UsageError(f"--images must be a folder, got '{images}'")
+    if images is not None:
+        _check_images(images)
     if pose is not None:
         check_file("--pose", pose)
         check_trust(trust)
     with needing_extras():
         from vl4pose.report import write_report
-    table = _read("SCORES", scores)
-    chosen = None if selection is None else _read("--selection", selection)
+    table = read_table("SCORES", scores)
+    chosen = None if selection is None else read_table("--selection", selection)
     if chosen is not None and chosen.skeleton != table.skeleton:
         raise UsageError(
             f"--selection must have the skeleton of SCORES, {table.skeleton.name!r}, "
@@ -137,12 +136,12 @@ def report(
         )
     scorer = None if pose is None else _scorer(pose, table, device)
     try:
-        with naming_options("selection"):
+        with naming_options("selection"), Console(stderr=True).status(_WORK[pose is not None]):
             summary = write_report(
                 out,
                 table,
                 chosen,
-                name=scores.name,
+                name=Path(scores).name,
                 images=images,
                 scorer=scorer,
                 num_pictures=num_pictures,
@@ -161,33 +160,36 @@ def report(
         f"{summary.num_rows:,} of {len(table):,} rows, {summary.num_pictures:,} pictures, "
         f"heatmaps of {summary.num_heatmaps:,} people"
     )
-    if summary.missing:
-        say(f"without a picture: {len(summary.missing):,}")
-        for name, why in summary.missing[:_SHOWN]:
-            say(f"  {name}  {why}")
-        if len(summary.missing) > _SHOWN:
+    for why, names in _by_reason(summary.missing).items():
+        say(f"{len(names):,} without a picture: {why}")
+        for name in names[:_SHOWN]:
+            say(f"  {name}")
+        if len(names) > _SHOWN:
             say("  ...")
-        if images is None and all("not there" in why for _, why in summary.missing):
-            say("  say where the images are with --images")
+    if images is None and summary.missing and summary.num_pictures == 0:
+        say("say where the images are with --images")
     say(f"written to {out} ({summary.num_bytes / 1e6:.1f} MB)")
 
 
-def _check_table(option: str, path: Path) -> None:
-    if path.exists():
+def _check_images(images: str) -> None:
+    """Raise an error unless a folder exists, or a URL is one that can be opened."""
+    if "://" not in images:
+        if not Path(images).is_dir():
+            raise UsageError(f"--images must be a folder, got '{images}'")
         return
-    if not path.parent.is_dir():
-        raise UsageError(f"{option} must exist, got '{path}' in a folder that does not exist")
-    near = did_you_mean(path.name, (sibling.name for sibling in path.parent.iterdir()))
-    raise UsageError(f"{option} must exist, got '{path}'{near}")
-
-
-def _read(option: str, path: Path) -> ScoreTable:
-    from vl4pose.score_table import read_scores
-
+    with needing_extras():
+        from vl4pose.pool.storage import open_folder
     try:
-        return read_scores(path)
-    except ValueError as error:
-        raise UsageError(f"{option}: {error}") from error
+        open_folder(images)
+    except (ModuleNotFoundError, ValueError) as error:
+        raise UsageError(f"--images: {error}") from error
+
+
+def _by_reason(missing: list[tuple[str, str]]) -> dict[str, list[str]]:
+    reasons: dict[str, list[str]] = {}
+    for name, why in missing:
+        reasons.setdefault(why, []).append(name)
+    return reasons
 
 
 def _scorer(pose: Path, table: ScoreTable, device: str) -> Scorer:

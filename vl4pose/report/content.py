@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import math
+import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from vl4pose import bone_drawing as drawing
 from vl4pose.active.reasons import LEAST_PEAK_WEIGHT
 from vl4pose.bone_scores import expected_lengths, link_lengths, link_z_scores
 from vl4pose.image_transform import ImageTransform
+from vl4pose.pool.storage import Folder, open_folder
 from vl4pose.report.pictures import NoPictureError, Picture, make_picture, shown_part
 from vl4pose.results import Status
 from vl4pose.score_histogram import score_histogram
@@ -69,7 +71,7 @@ def gather(
     selection: ScoreTable | None,
     *,
     name: str,
-    images: Path | None,
+    images: str | os.PathLike[str] | None,
     scorer: Scorer | None,
     num_pictures: int,
     num_selected: int,
@@ -115,16 +117,15 @@ def gather(
         },
     }
     content = PageContent(data, len(shown))
-    root = images if images is not None else _local(scores.root)
+    try:
+        folder: Folder | str = open_folder(scores.root if images is None else images)
+    except (ModuleNotFoundError, ValueError) as error:
+        folder = str(error)  # why there are no pictures, which must not stop the report
     _add_pictures(
         content, rows, {place[row]: picks.get(row, {}) for row in pictured},
-        root=root, url=scores.root, scorer=scorer, max_image_size=max_image_size,
+        folder=folder, scorer=scorer, max_image_size=max_image_size,
     )  # fmt: skip
     return content
-
-
-def _local(root: str) -> Path | None:
-    return None if "://" in root else Path(root)
 
 
 def _people(table: ScoreTable) -> list[tuple[str | None, str | None, int]]:
@@ -341,8 +342,7 @@ def _add_pictures(
     rows: _Rows,
     people: dict[int, dict[str, Any]],
     *,
-    root: Path | None,
-    url: str,
+    folder: Folder | str,
     scorer: Scorer | None,
     max_image_size: int,
 ) -> None:
@@ -352,7 +352,7 @@ def _add_pictures(
 
     def picture(row: int) -> Picture | str:
         try:
-            return _picture(rows, row, of_row[row], root, url, max_image_size)
+            return _picture(rows, row, of_row[row], folder, max_image_size)
         except NoPictureError as error:
             return str(error)
 
@@ -385,25 +385,24 @@ def _add_pictures(
             entry["missing"] = made
             content.missing.append((rows.titles[row], made))
         shown[str(row)] = entry
-    if scorer is not None and root is not None:
-        _add_heatmaps(content, shown, rows, of_row, pictures, root, scorer)
+    if scorer is not None and not isinstance(folder, str):
+        _add_heatmaps(content, shown, rows, of_row, pictures, folder, scorer)
     content.data["pictures"] = shown
 
 
 def _picture(
-    rows: _Rows, row: int, detail: dict[str, Any], root: Path | None, url: str, max_size: int
+    rows: _Rows, row: int, detail: dict[str, Any], folder: Folder | str, max_size: int
 ) -> Picture:
     if detail["error"] is not None:
         raise NoPictureError(detail["error"])
-    if root is None:
-        raise NoPictureError(f"the images are at {url}, and no folder of them was given")
+    if isinstance(folder, str):
+        raise NoPictureError(folder)
     name = PurePosixPath(detail["image"])
     if name.is_absolute() or ".." in name.parts:
         raise NoPictureError("the image's name leads out of the folder of images")
     size = (detail["width"], detail["height"])
-    poses = [rows.keypoints[row], rows.refined[row]]
-    part = shown_part(size, detail["box"], poses)
-    return make_picture(root / name, size, part, max_size)
+    part = shown_part(size, detail["box"], [rows.keypoints[row], rows.refined[row]])
+    return make_picture(detail["image"], folder, size, part, max_size)
 
 
 def _marks(rows: _Rows, row: int, keypoints: FloatArray) -> list[list[list[float]]]:
@@ -456,18 +455,18 @@ def _add_heatmaps(
     rows: _Rows,
     of_row: dict[int, dict[str, Any]],
     pictures: dict[int, Picture | str],
-    root: Path,
+    folder: Folder,
     scorer: Scorer,
 ) -> None:
     from vl4pose.report.heatmap_sheets import Pictured, heatmap_sheets
 
     people = [
-        Pictured(row, root / of_row[row]["image"], of_row[row]["box"])
+        Pictured(row, of_row[row]["image"], of_row[row]["box"])
         for row, picture in pictures.items()
         if isinstance(picture, Picture)
     ]
     transform = ImageTransform.from_json(rows.table.metadata["settings"]["input"])
-    sheets = heatmap_sheets(people, scorer, transform)
+    sheets = heatmap_sheets(people, folder, scorer, transform)
     for row, sheet in sheets.items():
         shown[str(row)] |= {"heatmaps": sheet.uri, "heatmapPlace": sheet.place}
     content.num_heatmaps = len(sheets)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from PIL import Image
 
 from vl4pose.image_transform import ImageTransform
 from vl4pose.pool.decoding import read_rgb
+from vl4pose.pool.storage import Folder
 from vl4pose.report.pictures import data_uri
 from vl4pose.scorer import Scorer
 
@@ -31,12 +31,12 @@ class Pictured:
     Attributes
     ----------
     row : int
-    path : Path
+    image : str
     box : list of float, optional
     """
 
     row: int
-    path: Path
+    image: str
     box: list[float] | None
 
 
@@ -57,13 +57,14 @@ class HeatmapSheet:
 
 
 def heatmap_sheets(
-    people: list[Pictured], scorer: Scorer, transform: ImageTransform
+    people: list[Pictured], images: Folder, scorer: Scorer, transform: ImageTransform
 ) -> dict[int, HeatmapSheet]:
     """Return the heatmaps of people by their rows.
 
     Parameters
     ----------
     people : list of Pictured
+    images : Folder
     scorer : Scorer
         With the pose network that the table was scored with.
     transform : ImageTransform
@@ -77,9 +78,9 @@ def heatmap_sheets(
     sheets = {}
     for start in range(0, len(people), _BATCH_SIZE):
         batch = people[start : start + _BATCH_SIZE]
-        images = [read_rgb(person.path) for person in batch]
+        decoded = [read_rgb(person.image, images) for person in batch]
         applied = [
-            transform.apply(image, person.box) for image, person in zip(images, batch, strict=True)
+            transform.apply(image, person.box) for image, person in zip(decoded, batch, strict=True)
         ]
         pixels = torch.from_numpy(np.stack([pixels for pixels, _ in applied]))
         maps = scorer.predict(pixels).heatmaps.float().cpu().numpy()

@@ -71,7 +71,7 @@ def write_report(
         Rows of ``scores`` that are selected.
     name : str, default "scores"
         What the page calls the table.
-    images : path, optional
+    images : path or URL, optional
         The folder that the names of images are relative to; by default where they were scored.
     scorer : Scorer, optional
         With the pose network that the table was scored with. With it, the page shows the heatmaps
@@ -106,7 +106,7 @@ def write_report(
         scores,
         selection,
         name=name,
-        images=None if images is None else Path(images),
+        images=images,
         scorer=scorer,
         num_pictures=num_pictures,
         num_selected=num_selected,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import io
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from vl4pose.pool.decoding import UnreadableImageError, read_rgb
+from vl4pose.pool.storage import Folder
 
 __all__ = ["NoPictureError", "Picture", "data_uri", "make_picture", "shown_part"]
 
@@ -78,18 +78,18 @@ def shown_part(
     return x0, y0, x1 - x0, y1 - y0
 
 
-def make_picture(path: Path, image_size: tuple[int, int], part: Part, max_size: int) -> Picture:
+def make_picture(
+    name: str, folder: Folder, image_size: tuple[int, int], part: Part, max_size: int
+) -> Picture:
     """Return a picture of a part of an image, its longer side at most ``max_size`` pixels.
 
     Raises
     ------
     NoPictureError
-        If the file is not there, cannot be read, or is of another size than what was scored.
+        If the image cannot be read, or is of another size than what was scored.
     """
-    if not path.is_file():
-        raise NoPictureError("the image file is not there")
     try:
-        image = read_rgb(path)
+        image = read_rgb(name, folder)
     except UnreadableImageError as error:
         raise NoPictureError(f"the image cannot be read: {error}") from None
     if image.size != image_size:

@@ -1,0 +1,38 @@
+"""Tables of scores that the command line names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vl4pose.cli.checks import check_file
+from vl4pose.cli.errors import UsageError, reason
+
+if TYPE_CHECKING:
+    from vl4pose.score_table import ScoreTable
+
+__all__ = ["read_table"]
+
+
+def read_table(option: str, path: str) -> ScoreTable:
+    """Return the table in a file, in a folder of shards, or at the URL of one.
+
+    Raises
+    ------
+    UsageError
+        If there is none, with the nearest name in the folder, or it is another kind of file.
+    """
+    from vl4pose.score_table import read_scores
+
+    if "://" not in path and not Path(path).is_dir():
+        check_file(option, Path(path))
+    try:
+        return read_scores(path)
+    except (OSError, ValueError) as error:
+        message = reason(error)
+        start = f"'{path}' "
+        raise UsageError(
+            f"{option} {message.removeprefix(start)}"
+            if message.startswith(start)
+            else f"{option}: cannot read '{path}': {message}"
+        ) from error
