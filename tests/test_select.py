@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
+import subprocess
+import sys
 import warnings
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -355,6 +358,37 @@ class TestDiversity:
             picks.append(left[int(distances.argmax())])
         assert selection.rows.tolist() == picks
 
+    @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int64"])
+    def test_any_numbers_are_embeddings(self, dtype: str) -> None:
+        points = RNG(0).integers(-99, 99, (30, 4))
+        plain = vl4pose.select(np.arange(30.0), 5, embeddings=points.astype(float), shortlist=30)
+        other = vl4pose.select(np.arange(30.0), 5, embeddings=points.astype(dtype), shortlist=30)
+        assert other.rows.tolist() == plain.rows.tolist()
+
+    def test_copies_are_taken_last_and_by_rank(self) -> None:
+        embeddings = np.array([[0.0], [0.0], [5.0], [0.0], [5.0]])
+        selection = vl4pose.select(np.arange(5.0), 4, embeddings=embeddings, shortlist=5)
+        assert selection.rows.tolist() == [0, 2, 1, 3]
+        assert selection.chosen_by.tolist() == ["diversity"] * 2 + ["ranking"] * 2
+
+    def test_approximately(self) -> None:
+        pytest.importorskip("usearch")
+        points = RNG(0).normal(size=(3000, 8))
+        scores = RNG(1).normal(size=3000)
+        options = {"embeddings": points, "shortlist": 1000, "random_share": 0.1}
+        exact, close = (
+            vl4pose.select(scores, 100, approximate=approximate, **options)
+            for approximate in (False, True)
+        )
+        assert close.settings["approximate"]
+        assert (
+            close.rows.tolist()
+            == vl4pose.select(scores, 100, approximate=True, **options).rows.tolist()
+        )
+        shortlist = np.argsort(scores)[:1000]
+        reach = [closest(points[shortlist], points[s.rows]).max() for s in (exact, close)]
+        assert reach[1] <= 1.2 * reach[0]
+
     def test_rows_drawn_at_random_are_centres_too(self) -> None:
         points = RNG(0).normal(size=(40, 2))
         selection = vl4pose.select(
@@ -428,6 +462,12 @@ class TestSpacing:
         assert selection.rows.tolist() == [0, 3]
         assert selection.shortfall == str(w[0].message)
         assert w[0].filename == __file__
+
+    def test_a_gap_of_zero_is_none(self) -> None:
+        options = {"embeddings": np.zeros((3, 1)), "diversity": "none", "min_separation": 1.0}
+        selection = quietly(np.arange(3.0), 2, order=[1, 1, 1], min_gap=0, **options)
+        assert selection.rows.tolist() == [0]
+        assert "gap" not in str(selection.shortfall)
 
     def test_where_the_shortlist_is_too_alike_the_ranking_goes_on_below(self) -> None:
         embeddings = np.array([[0.0], [0.1], [0.2], [9.0], [5.0]])
@@ -595,6 +635,19 @@ def test_a_shortlist_holds_the_budget(shortlist: Any) -> None:
 def test_labelled_embeddings_are_like_the_others(labelled: Any) -> None:
     with pytest.raises(ValueError, match="labelled must "):
         vl4pose.select([1.0], 1, embeddings=[[1.0]], labelled=labelled)
+
+
+def test_a_file_without_pyarrow_says_what_to_install(tmp_path: Path) -> None:
+    code = (
+        "import sys\nsys.modules['pyarrow'] = None\nimport vl4pose\n"
+        "try:\n    vl4pose.select('scores.parquet', 1)\n"
+        "except ImportError as error:\n    print(error)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    expected = "'scores.parquet' cannot be read without pyarrow: pip install 'vl4pose[cli]'"
+    assert run.stdout.strip() == expected
 
 
 def test_arrays_make_no_table() -> None:

@@ -100,8 +100,13 @@ def score_columns(scores: Any) -> ScoreColumns:
 def as_score_table(value: Any) -> ScoreTable | None:
     """Return a table of scores from itself, a pyarrow.Table or a path; None for anything else."""
     if isinstance(value, str | os.PathLike):
-        from vl4pose.score_table import read_scores
-
+        try:
+            from vl4pose.score_table import read_scores
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                f"'{os.fspath(value)}' cannot be read without pyarrow: pip install 'vl4pose[cli]'",
+                name=error.name,
+            ) from error
         return read_scores(value)
     kind = type(value)
     module = kind.__module__.partition(".")[0]

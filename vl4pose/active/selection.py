@@ -98,7 +98,7 @@ class Selection:
                 ("gap", "min_gap", "frame"),
                 ("near-duplicate", "min_separation", "embedding"),
             )
-            if self.settings[argument] is not None
+            if name in self.counts
         )
         return f"only {len(self):,} of {budget:,} rows could be chosen: of the others, {why}"
 
