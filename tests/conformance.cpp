@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "cpu_capability.h"
+#include "k_centre.h"
 #include "log_likelihood.h"
 #include "offset_log_likelihood.h"
 #include "score.h"
@@ -346,6 +347,26 @@ void run_offset_log_likelihood_backward(const Case& of, Outputs& to, int num_thr
                                  of.tree(), tangents, gradients, num_threads);
 }
 
+template <class T>
+void run_k_centre(const Case& of, Outputs& to, int num_threads) {
+  const Array& embeddings = of.at("embeddings");
+  const Array& labelled = of.at("labelled");
+  // Both are contiguous.
+  const KCentreInputs<T> inputs{reinterpret_cast<const T*>(embeddings.memory.data()),
+                                embeddings.shape.at(0),
+                                embeddings.shape.at(1),
+                                reinterpret_cast<const T*>(labelled.memory.data()),
+                                labelled.shape.at(0),
+                                static_cast<std::int64_t>(of.number("first").value()),
+                                of.number("min_separation").value()};
+  const std::int64_t num_centres = of.at("core.indices").size();
+  auto* const indices = to.get<std::int32_t>("indices");
+  auto* const distances = to.get<T>("distances");
+  const std::int64_t n = k_centre(inputs, num_centres, indices, distances, num_threads, [] {});
+  std::fill(indices + n, indices + num_centres, 0);
+  std::fill(distances + n, distances + num_centres, T{0});
+}
+
 Outputs run(const Case& of, int num_threads) {
   struct Operation {
     const char* name;
@@ -367,6 +388,7 @@ Outputs run(const Case& of, int num_threads) {
        run_pose_log_likelihood_backward<double>},
       {"offset_log_likelihood_backward", "keypoints", run_offset_log_likelihood_backward<float>,
        run_offset_log_likelihood_backward<double>},
+      {"k_centre", "embeddings", run_k_centre<float>, run_k_centre<double>},
   };
   Outputs to(of);
   for (const Operation& operation : operations) {

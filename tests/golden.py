@@ -595,6 +595,38 @@ def gradient_cases(number: int) -> Iterator[Case]:
         )
 
 
+def k_centre_cases(num_cases: int) -> Iterator[Case]:
+    """Yield rows to choose from, clusters and copies among them, with and without labelled ones."""
+    rng = np.random.default_rng(7)
+    for i in range(num_cases):
+        N, D = int(rng.integers(1, 80)), [1, 3, 15, 16, 17, 40, 64, 100][i % 8]
+        dtype = (np.float32, np.float64)[i // 8 % 2]
+        rows = rng.normal(size=(N, D))
+        if i % 3 == 1:
+            rows = np.round(rows)[rng.integers(0, N, N)]
+        if i % 3 == 2:
+            rows = rows / 32 + rows[rng.integers(0, min(N, 5), N)]
+        rows = rows.astype(dtype)
+        labelled = rng.normal(size=(3 * (i % 2), D)).astype(dtype)
+        options = {"first": int(rng.integers(N)), "min_separation": (0.0, 0.0, 1.0)[i % 3]}
+        number = int(rng.integers(1, N + 1))
+        core = np.zeros(number, np.int32), np.zeros(number, dtype)
+        n = _core.k_centre(rows, labelled, *options.values(), *core, 1)
+        for output in core:
+            output[n:] = 0
+        twin = np.zeros(number, np.int32), np.zeros(number, dtype)
+        found = reference.k_centre(rows, number, labelled=labelled, **options)
+        for output, of_twin in zip(twin, found, strict=True):
+            output[: len(of_twin)] = of_twin
+        numbers = {name: np.float64(value) for name, value in options.items()}
+        case = Case(
+            f"k-centre {i}", "k_centre", {"embeddings": rows, "labelled": labelled, **numbers}
+        )
+        for name, of_core, of_twin in zip(("indices", "distances"), core, twin, strict=True):
+            case.expect(name, of_core, of_twin, rounded=False, atol=0.0)
+        yield case
+
+
 def gradients(
     description: str,
     operation: str,
@@ -644,6 +676,7 @@ FAMILIES: tuple[Callable[[], Iterator[Case]], ...] = (
     lambda: given_pose_cases(30),
     logarithm_cases,
     lambda: gradient_cases(40),
+    lambda: k_centre_cases(48),
 )
 
 

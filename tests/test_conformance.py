@@ -20,7 +20,7 @@ from golden import Case
 import vl4pose
 
 ROOT = Path(__file__).parents[1]
-OUTPUTS = (*golden.ALL, "weights", "total")
+OUTPUTS = (*golden.ALL, "weights", "total", "indices", "distances")
 
 
 def tool(*names: str) -> str:
