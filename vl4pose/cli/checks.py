@@ -25,6 +25,7 @@ __all__ = [
     "check_trust",
     "finite_number",
     "num_workers",
+    "parse_actors",
     "parse_border",
     "parse_device",
     "read_skeleton",
@@ -160,8 +161,21 @@ def read_skeleton(name: str) -> Skeleton:
         ) from error
 
 
-def parse_device(name: str) -> torch.device:
-    """Return a torch device that can be used here."""
+def parse_actors(text: str) -> tuple[int, int | None]:
+    """Return the fewest and the most of --ray-actors; of ``2:`` the most is None."""
+    fewest, colon, most = text.partition(":")
+    try:
+        low = int(fewest)
+        high = (int(most) if most else None) if colon else low
+    except ValueError:
+        raise UsageError(f"--ray-actors must be a whole number or MIN:MAX, got {text!r}") from None
+    if low < 1 or (high is not None and high < low):
+        raise UsageError(f"--ray-actors must be at least 1, MIN not above MAX, got {text!r}")
+    return low, high
+
+
+def parse_device(name: str, *, is_here: bool = True) -> torch.device:
+    """Return a torch device: one that can be used, if it is of this machine."""
     import torch
 
     try:
@@ -171,7 +185,7 @@ def parse_device(name: str) -> torch.device:
         raise UsageError(f"--device must be cpu, cuda or cuda:N, got {name!r}{near}") from None
     if device.type not in ("cpu", "cuda"):
         raise UsageError(f"--device must be cpu, cuda or cuda:N, got {name!r}")
-    if device.type == "cuda":
+    if device.type == "cuda" and is_here:
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if count == 0:
             raise RunError("--device cuda: torch finds no usable CUDA device (see vl4pose doctor)")

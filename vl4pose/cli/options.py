@@ -16,6 +16,7 @@ _INPUT = "Image to network and back (also from aux.json or pose.json)"
 _SCORING = "Peaks and scores"
 _TRAINING = "Training"
 _RUNNING = "Running"
+_RAY = "Running on Ray (--engine ray)"
 _RANKING = "Ranking"
 _DIVERSITY = "Diversity and spacing"
 _MOST_THREADS = 1024  # torch ends the process when the system refuses to start so many
@@ -77,9 +78,40 @@ Engine = Annotated[
     str,
     typer.Option(
         metavar="local|ray",
-        help="What scores: this process, or the workers of a Ray cluster, which is looked for at "
-        "RAY_ADDRESS and else started here.",
+        help="What scores: this process, or the workers of Ray, with the same result.",
         rich_help_panel=_RUNNING,
+    ),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT|auto",
+        help="Of the Ray cluster; auto: the one that this machine belongs to. Images and models "
+        "must be where every node finds them, and vl4pose installed there."
+        + _default("RAY_ADDRESS, or a Ray of its own on this machine"),
+        show_default=False,
+        rich_help_panel=_RAY,
+    ),
+]
+RayActors = Annotated[
+    str | None,
+    typer.Option(
+        metavar="INT|MIN:MAX",
+        help="Processes that hold the networks; between the two numbers it is Ray that starts and "
+        "stops them. Each reserves as many CPUs as --num-threads says, or on a GPU --workers."
+        + _default("1: and as many as there is room for"),
+        show_default=False,
+        rich_help_panel=_RAY,
+    ),
+]
+RayGpus = Annotated[
+    float | None,
+    typer.Option(
+        metavar="NUMBER",
+        parser=finite_number("--ray-gpus"),
+        help="GPUs of each, with --device cuda: 0.5 puts two of them on one GPU." + _default("1"),
+        show_default=False,
+        rich_help_panel=_RAY,
     ),
 ]
 

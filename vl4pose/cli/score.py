@@ -17,6 +17,7 @@ from vl4pose.cli.checks import (
     check_table_out,
     check_trust,
     num_workers,
+    parse_actors,
     parse_border,
     parse_device,
     read_skeleton,
@@ -63,11 +64,19 @@ def score(
     resume: opt.Resume = False,
     shard_rows: opt.ShardRows = 1024,
     engine: opt.Engine = "local",
+    ray_address: opt.RayAddress = None,
+    ray_actors: opt.RayActors = None,
+    ray_gpus: opt.RayGpus = None,
 ) -> None:
     """Check the command line, load the models, score what was found and print a summary."""
     check_table_out(out)
     if engine not in ENGINES:
         raise UsageError(f"--engine must be {nearest(engine, ENGINES)}, got {engine!r}")
+    of_ray = {"address": ray_address, "actors": ray_actors, "gpus": ray_gpus}
+    for name, value in of_ray.items():
+        if value is not None and engine != "ray":
+            raise UsageError(f"--ray-{name} goes with --engine ray, got --engine {engine}")
+    actors = (1, None) if ray_actors is None else parse_actors(ray_actors)
     for option, file in (("--pose", pose), ("--aux", aux), ("--params", params)):
         if file is not None:
             check_file(option, file)
@@ -114,14 +123,15 @@ def score(
         import torch  # noqa: F401
 
         from vl4pose.cli.summary import progress, show_summary
+        from vl4pose.pool.ray_options import RayOptions
         from vl4pose.pool.run import score_pool
         from vl4pose.pool.settings import PoolSettings
-    torch_device = parse_device(device)
+    torch_device = parse_device(device, is_here=engine == "local")
 
     def tell(sentence: str) -> None:
         console.print(Text(printable(sentence)), soft_wrap=True)
 
-    with _naming_arguments(), needing_extras():
+    with _naming_arguments(), needing_extras(), _naming_ray():
         result = score_pool(
             source,
             out,
@@ -142,6 +152,7 @@ def score(
             trust=trust,
             resume=resume,
             engine=engine,
+            ray=RayOptions(ray_address, actors, ray_gpus),
             workers=num_workers(workers),
             progress=lambda tally: progress(tally, console),
             tell=tell,
@@ -161,6 +172,20 @@ def _naming_sources() -> Iterator[None]:
         if message.startswith("images "):
             message = f"IMAGES{message.removeprefix('images')}"
         raise UsageError(message) from error
+
+
+@contextmanager
+def _naming_ray() -> Iterator[None]:
+    """Turn an error about an argument of `RayOptions` into one about the command line."""
+    try:
+        yield
+    except ValueError as error:
+        name = str(error).partition(" ")[0]
+        options = {name: f"--ray-{name}" for name in ("address", "actors", "gpus")}
+        options["device"] = "--device"
+        if name not in options:
+            raise
+        raise UsageError(f"{options[name]}{str(error).removeprefix(name)}") from error
 
 
 @contextmanager

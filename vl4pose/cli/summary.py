@@ -132,16 +132,21 @@ def _times(result: PoolResult) -> Table:
         "networks": timing.network_s,
         "vl4pose": timing.score_s,
         "rows": timing.rows_s,
-        "writing": timing.write_s,
     }
-    parts["rest"] = max(total - sum(parts.values()), 0.0)
+    if not timing.workers_s:
+        parts["writing"] = timing.write_s
+    busy = timing.workers_s or total
+    parts["rest"] = max(busy - sum(parts.values()), 0.0)
     times = _table("", "seconds", "share")
     for name, seconds in parts.items():
-        times.add_row(name, f"{seconds:.2f}", f"{seconds / total:.1%}")
+        times.add_row(name, f"{seconds:.2f}", f"{seconds / busy:.1%}")
+    if timing.workers_s:
+        times.add_row("all workers together", f"{busy:.2f}", f"{busy / total:.1f} at a time")
+        times.add_row("writing, here", f"{timing.write_s:.2f}", "")
     times.add_row("total", f"{total:.2f}", f"{result.num_scored / total:.1f} {tally.unit}/s")
     ahead = {"reading images": timing.read_s, "resizing": timing.crop_s}
     for name, seconds in ahead.items():
-        times.add_row(f"meanwhile, {name}", f"{seconds:.2f}", f"{seconds / total:.1%}")
+        times.add_row(f"meanwhile, {name}", f"{seconds:.2f}", f"{seconds / busy:.1%}")
     return times
 
 

@@ -1,4 +1,4 @@
-"""What a process computes with: besides the settings, all that the bits of a score may depend on."""
+"""What a process computes with: what the bits of a score may depend on beside the settings."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ import torch
 from vl4pose import __version__
 from vl4pose.cli.freed_memory import keep_freed_memory
 from vl4pose.pool.environment import environment
-from vl4pose.pool.errors import NetworkError, PoolError
+from vl4pose.pool.errors import PoolError
 from vl4pose.pool.people import People
 from vl4pose.pool.ray_options import RayOptions
 from vl4pose.pool.settings import PoolSettings
@@ -176,9 +176,7 @@ class RayEngine:
         for part, seconds in outcome.parts.items():
             setattr(self.timing, part, getattr(self.timing, part) + seconds)
         self.timing.workers_s += outcome.elapsed_s
-        return ScoredShard(
-            outcome.shard, outcome.rows, outcome.heatmap_size, outcome.environment
-        )
+        return ScoredShard(outcome.shard, outcome.rows, outcome.heatmap_size, outcome.environment)
 
     def _outcomes(
         self, source: Source, shards: Sequence[Shard], ledger: Any
@@ -238,10 +236,10 @@ class RayEngine:
             node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= self._gpus for node in nodes
         )
         if not fits:
-            wanted = f"{cpus} CPUs" + (f" and {self._gpus:g} GPUs" if self._gpus else "")
+            wanted = f"{cpus:g} of CPU" + (f" and {self._gpus:g} of GPU" if self._gpus else "")
             if self._options.where() is None:
-                raise PoolError(f"an actor needs {wanted}, and Ray finds fewer on this machine")
-            self._tell(f"No node of the Ray cluster has {wanted} now: waiting for one.")
+                raise PoolError(f"an actor needs {wanted}, and Ray finds less on this machine")
+            self._tell(f"No node of the Ray cluster has {wanted}: waiting for one.")
         return cpus
 
     def _start_ledger(self) -> Any:
@@ -287,7 +285,7 @@ class _ShardScorer:
         import ray
 
         keep_freed_memory()
-        self._ray = ray
+        self._ray: Any = ray
         self._ledger = ledger
         self._task: _Task = pickle.loads(task)
         self._scorer: BatchScorer | None = None
@@ -314,7 +312,9 @@ class _ShardScorer:
             return _Outcome(shard, error=PoolError(sentence))
         # Of the calling thread, which is not the one of __init__: OpenMP and torch have a number of
         # threads for each, and Ray set it to the CPUs of this actor.
-        torch.set_num_threads(self._task.settings.num_threads)
+        threads = self._task.settings.num_threads
+        assert threads is not None
+        torch.set_num_threads(threads)
         start = time.perf_counter()
         before = asdict(self._scorer.timing)
         try:
@@ -522,4 +522,3 @@ def _last_line(error: BaseException) -> str:
     """Return the line of an error of Ray that says what is wrong: its traces come first."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
-

@@ -68,10 +68,14 @@ class RayOptions:
         """
         kind, _, index = device.partition(":")
         if index:
-            raise ValueError(f"device must be cpu or cuda where Ray chooses the GPU, got '{device}'")
+            raise ValueError(
+                f"device must be cpu or cuda where Ray chooses the GPU, got '{device}'"
+            )
         if self.gpus is None:
             return 1.0 if kind == "cuda" else 0.0
         if (self.gpus > 0) != (kind == "cuda"):
-            rule = "be more than 0 where device is" if kind == "cuda" else "go with device cuda, not"
+            rule = (
+                "be more than 0 where device is" if kind == "cuda" else "go with device cuda, not"
+            )
             raise ValueError(f"gpus must {rule} {kind}, got {self.gpus!r}")
         return float(self.gpus)
