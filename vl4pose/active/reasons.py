@@ -211,9 +211,10 @@ def _told(pose: PoseReasons, reference: Reference) -> list[str]:
 
 def _percent(share: float) -> str:
     """Return a percentage that says 100 % or 0 % only where it is."""
-    if 0 < share < 100:
-        share = min(max(round(share, 1), 0.1), 99.9)
-    return f"{share:.1f} %" if 0 < share < 100 else f"{share:.0f} %"
+    for digits in range(1, 7):
+        if not 0 < share < 100 or 0 < float(f"{share:.{digits}f}") < 100:
+            break
+    return f"{share:.{digits if 0 < share < 100 else 0}f} %"
 
 
 def _known(value: Any) -> float | None:
