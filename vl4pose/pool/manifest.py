@@ -71,7 +71,8 @@ class Manifest:
         differing = [e for _, e in sorted(self.entries.items()) if e.differs is not None]
         if differing:
             data["differs"] = [{"rows": entry.rows, **(entry.differs or {})} for entry in differing]
-        return data
+        same: dict[str, Any] = json.loads(json.dumps(data))  # lists, as they are read from one file
+        return same
 
     def to_bytes(self) -> bytes:
         """Return the content of the file: the same whatever came before."""
