@@ -296,8 +296,10 @@ def _show(
             f"{changes.moved_px:.1f} pixels in the mean of all; "
             f"{_count(changes.unchanged, 'pose is', 'poses are')} as proposed"
         )
+    from vl4pose.exchange.annotated_poses import UNCHANGED
+
     for pose_name, distance in changes.farthest:
-        if distance > 0:
+        if distance > UNCHANGED:
             typer.echo(f"  {distance:.1f} pixels: {printable(pose_name)}")
 
 

@@ -20,6 +20,7 @@ from vl4pose.exchange.poses_to_annotate import PoseToAnnotate
 from vl4pose.skeleton import Skeleton, nearest
 
 __all__ = [
+    "UNCHANGED",
     "AnnotatedPose",
     "AnnotatedPoses",
     "Changes",
@@ -34,7 +35,7 @@ Visibility = npt.NDArray[np.uint8]
 
 HIDDEN, VISIBLE = 1, 2
 # CVAT writes hundredths of a pixel, so that points which nobody touched come back this far off.
-_UNCHANGED = 0.05
+UNCHANGED = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -251,7 +252,7 @@ def compare(
         distance = np.linalg.norm(pose.keypoints - row.keypoints, axis=1)
         both = np.isfinite(distance)
         same_joints = np.array_equal(np.isnan(pose.keypoints), np.isnan(row.keypoints))
-        unchanged += bool(same_joints and (distance[both] <= _UNCHANGED).all())
+        unchanged += bool(same_joints and (distance[both] <= UNCHANGED).all())
         if both.any():
             distances.append(distance[both])
             means.append((str(pose), float(distance[both].mean())))
@@ -263,7 +264,7 @@ def compare(
         added=sum(row is None for row in rows),
         missing=[row for row in asked if id(row) not in answered],
         moved_px=float(every.mean()) if len(every) else float("nan"),
-        moved_joints=int((every > _UNCHANGED).sum()),
+        moved_joints=int((every > UNCHANGED).sum()),
         joints=len(every),
         farthest=sorted(means, key=lambda item: -item[1])[:num_farthest],
     )

@@ -13,8 +13,9 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -165,12 +166,16 @@ def _size(entry: dict[str, Any]) -> Size:
 
 
 def _numbered(ids: Iterable[str | None]) -> list[int]:
-    """Return the ids as numbers where they are distinct numbers, or else 1, 2, 3 and so on."""
+    """Return a number for each: ids that are one stay so, but twice; others follow the highest."""
     given = list(ids)
-    numbers = [int(name) for name in given if name is not None and _NUMBER.fullmatch(name)]
-    if len(set(numbers)) == len(given):
-        return numbers
-    return list(range(1, len(given) + 1))
+    kept = {int(name): i for i, name in reversed([*enumerate(given)]) if _is_number(name)}
+    numbers = {i: number for number, i in kept.items()}
+    following = count(max(kept, default=0) + 1)
+    return [numbers[i] if i in numbers else next(following) for i in range(len(given))]
+
+
+def _is_number(name: str | None) -> TypeGuard[str]:
+    return name is not None and _NUMBER.fullmatch(name) is not None
 
 
 def _image(number: int, name: str, size: Size) -> dict[str, Any]:
