@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -122,7 +123,12 @@ class ScoreTable:
         return replace(self, rows=self.rows.take(pa.array(np.asarray(rows, np.int64))))
 
 
-def read_scores(path: str | os.PathLike[str], *, partial: bool = False) -> ScoreTable:
+def read_scores(
+    path: str | os.PathLike[str],
+    *,
+    partial: bool = False,
+    columns: Sequence[str] | None = None,
+) -> ScoreTable:
     """Read a table of scores or a selection.
 
     Parameters
@@ -132,6 +138,8 @@ def read_scores(path: str | os.PathLike[str], *, partial: bool = False) -> Score
     partial : bool
         Read what there is of a folder that a run has not finished: the rows of its finished shards,
         in the order of the pool.
+    columns : sequence of str, optional
+        Keep these alone. A million rows take some 2 GB with all their columns.
 
     Raises
     ------
@@ -151,16 +159,18 @@ def read_scores(path: str | os.PathLike[str], *, partial: bool = False) -> Score
         place, _, name = str(path).rstrip("/").rpartition("/")
         if name.lower().endswith(".parquet"):
             source: Any = pa.BufferReader(open_folder(place).read(name))
-            return _table_of_file(path, source)
-        return _table_of_folder(path, open_folder(path), partial)
+            return _table_of_file(path, source, columns)
+        return _table_of_folder(path, open_folder(path), partial, columns)
     if Path(path).is_dir():
-        return _table_of_folder(path, LocalFolder(Path(path)), partial)
-    return _table_of_file(path, Path(path))
+        return _table_of_folder(path, LocalFolder(Path(path)), partial, columns)
+    return _table_of_file(path, Path(path), columns)
 
 
-def _table_of_file(path: str | os.PathLike[str], source: Any) -> ScoreTable:
+def _table_of_file(
+    path: str | os.PathLike[str], source: Any, columns: Sequence[str] | None
+) -> ScoreTable:
     try:
-        rows = pq.read_table(source)
+        rows = pq.read_table(source, columns=None if columns is None else list(columns))
     except pa.ArrowInvalid as error:
         raise ValueError(f"'{path}' must be a table of vl4pose score: {error}") from error
     metadata = (rows.schema.metadata or {}).get(METADATA_KEY)
@@ -171,7 +181,9 @@ def _table_of_file(path: str | os.PathLike[str], source: Any) -> ScoreTable:
     return ScoreTable(rows.replace_schema_metadata(None), json.loads(metadata))
 
 
-def _table_of_folder(path: str | os.PathLike[str], folder: Folder, partial: bool) -> ScoreTable:
+def _table_of_folder(
+    path: str | os.PathLike[str], folder: Folder, partial: bool, columns: Sequence[str] | None
+) -> ScoreTable:
     from vl4pose.pool.manifest import MANIFEST, Manifest
     from vl4pose.pool.shards import sha256_of
 
@@ -190,7 +202,8 @@ def _table_of_folder(path: str | os.PathLike[str], folder: Folder, partial: bool
             f"'{path}' must be complete, got {manifest.num_rows:,} of {manifest.num_people:,} "
             "rows: finish it with vl4pose score --resume, or read it with partial=True"
         )
-    tables = [SCHEMA.empty_table()]
+    names = SCHEMA.names if columns is None else list(columns)
+    tables = [SCHEMA.empty_table().select(names)]
     for _, entry in sorted(manifest.entries.items()):
         try:
             content = folder.read(entry.file)
@@ -201,6 +214,6 @@ def _table_of_folder(path: str | os.PathLike[str], folder: Folder, partial: bool
                 f"'{path}/{entry.file}' must be as it was written, got another SHA-256 or no file: "
                 "vl4pose score --resume makes it again"
             )
-        rows = pq.read_table(pa.BufferReader(content))
-        tables.append(rows.replace_schema_metadata(None).cast(SCHEMA))
+        rows = pq.read_table(pa.BufferReader(content), columns=names).select(names)
+        tables.append(rows.replace_schema_metadata(None).cast(tables[0].schema))
     return ScoreTable(pa.concat_tables(tables), manifest.table_metadata())

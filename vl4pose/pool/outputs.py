@@ -6,7 +6,7 @@ import contextlib
 import io
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -130,12 +130,17 @@ class Output(Protocol):
         """Raise a MismatchError where rows of these would not belong."""
 
     def begin(
-        self, metadata: Mapping[str, Any], people: People, tell: Callable[[str], None]
+        self,
+        metadata: Mapping[str, Any],
+        people: People,
+        *,
+        tell: Callable[[str], None],
+        count: Callable[[pa.Table], None],
     ) -> list[Shard]:
-        """Make ready for the rows, and return the shards that there are none of."""
+        """Make ready for the rows, and return the shards that there are none of.
 
-    def finished_rows(self) -> Iterable[pa.Table]:
-        """Yield what a tally needs of the rows that were there before."""
+        ``count`` is called with the rows of each of the others, of which it needs ``TALLIED``.
+        """
 
     def add(self, scored: ScoredShard) -> None:
         """Take the rows of a shard; in any order."""
@@ -182,7 +187,6 @@ class ShardFolder:
         self.num_threads: int | None = None
         self._folder: Folder = open_folder(out)
         self._manifest: Manifest | None = None
-        self._before: list[pa.Table] = []
         self._locks = ExitStack()
         self._has_lock = False
 
@@ -222,7 +226,12 @@ class ShardFolder:
             )
 
     def begin(
-        self, metadata: Mapping[str, Any], people: People, tell: Callable[[str], None]
+        self,
+        metadata: Mapping[str, Any],
+        people: People,
+        *,
+        tell: Callable[[str], None],
+        count: Callable[[pa.Table], None],
     ) -> list[Shard]:
         """Write the manifest, or find out which shards are finished; return the others."""
         if self._manifest is None:
@@ -234,13 +243,9 @@ class ShardFolder:
             self._manifest = Manifest(dict(metadata), len(people), people.digest())
             self._folder.write(MANIFEST, self._manifest.to_bytes())
         else:
-            self._verify(people, tell)
+            self._verify(people, tell, count)
         entries = self._manifest.entries
         return [shard for shard in self._manifest.shards if shard.index not in entries]
-
-    def finished_rows(self) -> Iterable[pa.Table]:
-        """Yield what a tally needs of the rows that were there before."""
-        return self._before
 
     def add(self, scored: ScoredShard) -> None:
         """Write a shard, and then the manifest."""
@@ -292,7 +297,9 @@ class ShardFolder:
                 f"out must be of one run at a time, got '{self.out}', where another is writing"
             ) from None
 
-    def _verify(self, people: People, tell: Callable[[str], None]) -> None:
+    def _verify(
+        self, people: People, tell: Callable[[str], None], count: Callable[[pa.Table], None]
+    ) -> None:
         """Keep the entries of shards whose files are what was written."""
         assert self._manifest is not None
         if self._read(INPUTS) != (inputs := people.to_parquet()):
@@ -301,8 +308,7 @@ class ShardFolder:
         for index, entry in sorted(self._manifest.entries.items()):
             content = self._read(entry.file)
             if content is not None and sha256_of(content) == entry.sha256:
-                file = pa.BufferReader(content)
-                self._before.append(pq.read_table(file, columns=list(TALLIED)))
+                count(pq.read_table(pa.BufferReader(content), columns=list(TALLIED)))
                 continue
             what = "is missing" if content is None else "does not match its SHA-256"
             tell(f"'{entry.file}' {what} and is scored again.")
@@ -383,7 +389,12 @@ class TableFile:
         """Accept all: nothing was begun."""
 
     def begin(
-        self, metadata: Mapping[str, Any], people: People, tell: Callable[[str], None]
+        self,
+        metadata: Mapping[str, Any],
+        people: People,
+        *,
+        tell: Callable[[str], None],
+        count: Callable[[pa.Table], None],
     ) -> list[Shard]:
         """Begin a file, and return all shards."""
         self._metadata = dict(metadata)
@@ -392,10 +403,6 @@ class TableFile:
         self._parquet = table_writer(self._file)
         self._stack.callback(self._close)
         return shards_of(len(people), metadata["settings"]["run"]["shard_rows"])
-
-    def finished_rows(self) -> Iterable[pa.Table]:
-        """Yield nothing."""
-        return ()
 
     def add(self, scored: ScoredShard) -> None:
         """Write the rows when it is their turn, as a row group."""

@@ -186,9 +186,7 @@ def score_pool(
             ray_engine = importlib.import_module("vl4pose.pool.ray_engine")
             chosen = ray_engine.RayEngine(settings, ray, trust=trust, workers=workers, tell=tell)
         with _writing(out):
-            shards = output.begin(metadata, source.people, tell)
-        for rows in output.finished_rows():
-            tally.add(rows)
+            shards = output.begin(metadata, source.people, tell=tell, count=tally.add)
         before = tally.done
         with (
             progress(tally) as advance,
