@@ -140,6 +140,7 @@ def read(path: Path) -> AnnotatedPoses:
             if place in out.images:
                 raise ValueError(f"must hold each image once, got {place!r} again in '{file}'")
         names.update(dict.fromkeys(part.joint_names or ()))
+        out.left_out.update(part.left_out)
         for pose in part.poses:
             out.poses.append(_as_exported(pose, places))
         for place in part.images:

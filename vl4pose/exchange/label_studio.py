@@ -12,6 +12,8 @@ Notes
   first rounds to whole pixels: export as JSON.
 - ``data`` comes back as it was sent, so that ``image_name`` says which image a task is of, however
   its address reads.
+- A prediction has no score, which Label Studio wants between 0 and 1: that of the pose is in
+  ``data``, and the order of priority is that of the tasks.
 - A hidden joint is one whose region somebody marked so ("hidden", under the image).
 """
 
@@ -174,11 +176,7 @@ def _task(
             results += _results(pose, number, image.size, skeleton, label)
     if not results:
         return {"data": data, "predictions": []}
-    prediction: dict[str, Any] = {"model_version": version, "result": results}
-    scores = [p.attributes["score"] for p in image.poses if "score" in p.attributes]
-    if scores:
-        prediction["score"] = min(scores)
-    return {"data": data, "predictions": [prediction]}
+    return {"data": data, "predictions": [{"model_version": version, "result": results}]}
 
 
 def _results(

@@ -8,8 +8,7 @@ Notes
 - Points are pixels with their centre at integers, since version 1.1 of the format: nothing is
   moved.
 - Images of one size are one "video" of SLEAP, a list of files. Each image has a frame.
-- What SLEAP has no field for, reasons and the like, is in the suggestions' metadata and the file's
-  provenance.
+- What SLEAP has no field for, reasons and the like, is in the file's provenance.
 - A point that is not visible in SLEAP is one that nobody placed: it is not annotated. SLEAP has no
   flag for hidden joints.
 """
@@ -18,6 +17,7 @@ from __future__ import annotations
 
 import json
 import posixpath
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -66,8 +66,7 @@ def write(images: Sequence[ImageToAnnotate], skeleton: Skeleton, out: Path, *, r
     frames, suggestions = [], []
     for image in images:
         video, index = videos[image.size], index_of[image.name]
-        metadata = {"group": 0, **image.poses[0].attributes}
-        suggestions.append(sio.SuggestionFrame(video, index, metadata))
+        suggestions.append(sio.SuggestionFrame(video, index))
         instances = [
             _instance(sio, pose, body) for pose in image.poses if pose.keypoints is not None
         ]
@@ -87,7 +86,10 @@ def write(images: Sequence[ImageToAnnotate], skeleton: Skeleton, out: Path, *, r
     )
     temporary = out.with_name(f".{out.stem}.tmp.slp")
     try:
-        sio.save_slp(labels, str(temporary), embed=False, verbose=False)
+        with warnings.catch_warnings():
+            # That a long provenance is stored elsewhere in the file: nothing is lost.
+            warnings.filterwarnings("ignore", "Labels metadata JSON", UserWarning)
+            sio.save_slp(labels, str(temporary), embed=False, verbose=False)
         temporary.replace(out)
     finally:
         temporary.unlink(missing_ok=True)
@@ -138,7 +140,12 @@ def read(path: Path) -> AnnotatedPoses:
 
 def _video(sio: Any, size: tuple[int, int] | None, names: Sequence[str], root: str) -> Any:
     files = [posixpath.join(root, name) for name in names]
-    metadata: dict[str, Any] = {"type": "ImageVideo", "filenames": files, "grayscale": False}
+    metadata: dict[str, Any] = {
+        "type": "ImageVideo",
+        "filename": files[0],
+        "filenames": files,
+        "grayscale": False,
+    }
     if size is not None:
         metadata["shape"] = [len(files), size[1], size[0], 3]
     return sio.Video(files, open_backend=False, backend_metadata=metadata)
