@@ -330,7 +330,16 @@ class TestDiversity:
 
     @pytest.mark.parametrize(
         ("budget", "shortlist", "expected"),
-        [(5, None, 20), (30, None, 60), (80, None, 100), (5, 0.1, 10), (5, 7, 7), (5, 1000, 100)],
+        [
+            (5, None, 20),
+            (30, None, 60),
+            (80, None, 100),
+            (5, 0.1, 10),
+            (5, 7, 7),
+            (5, 1000, 100),
+            (5, 1.0, 100),
+            (1, 1, 1),
+        ],
     )
     def test_size_of_the_shortlist(self, budget, shortlist, expected) -> None:
         selection = vl4pose.select(

@@ -460,8 +460,15 @@ def test_arrays_need_neither_pyarrow_nor_torch() -> None:
 
 @pytest.mark.parametrize(
     ("percentile", "told"),
-    [(0, "100 %"), (0.0001, "99.9999 %"), (0.04, "99.96 %"), (0.06, "99.9 %"), (50, "50.0 %")]
-    + [(99.96, "0.04 %"), (100, "0 %")],
+    [
+        (0, "100 %"),
+        (0.0001, "99.9999 %"),
+        (0.04, "99.96 %"),
+        (0.06, "99.9 %"),
+        (50, "50.0 %"),
+        (99.96, "0.04 %"),
+        (100, "0 %"),
+    ],
 )
 def test_shares_are_whole_only_where_they_are(percentile: float, told: str) -> None:
     choice = Choice("ranking", 1, 9, "likelihood", -2.0, percentile, 0)

@@ -103,7 +103,7 @@ def reference_of(reference: Any, pool: ScoreColumns) -> Reference:
     if reference is None:
         return _reference(pool, is_pool=True, name=None)
     columns = score_columns(reference)
-    if (columns.names is not None and not columns.has("score")) or not columns.num_rows:
+    if not columns.has_score or not columns.num_rows:
         raise ValueError("reference must hold scores, got none")
     if columns.table is not None and pool.table is not None:
         _check_alike(columns.table.metadata, pool.table.metadata)
@@ -115,7 +115,7 @@ def reference_of(reference: Any, pool: ScoreColumns) -> Reference:
 
 
 def _reference(columns: ScoreColumns, *, is_pool: bool, name: str | None) -> Reference:
-    if columns.names is not None and not columns.has("score"):
+    if not columns.has_score:
         return Reference(is_pool, name, None)
     terms: tuple[Float64Array, ...] = ()
     if columns.table is not None and "per_link" in columns.table.rows.column_names:

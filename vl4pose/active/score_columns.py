@@ -74,6 +74,11 @@ class ScoreColumns:
             raise ValueError(f"column {name!r} must hold one number a row, got {values.shape[1:]}")
         return values
 
+    @property
+    def has_score(self) -> bool:
+        """Whether there is a score: of one array, the array is it."""
+        return self.names is None or self.has("score")
+
     def has(self, name: str) -> bool:
         """Return whether a column is there by its own name."""
         return self.names is not None and name in self.names

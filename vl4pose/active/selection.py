@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,16 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from vl4pose._options import choice, flag, integer
+from vl4pose.active.candidates import find_candidates, known_labels, pool_embeddings
 from vl4pose.active.k_centre import k_centre
 from vl4pose.active.percentiles import Reference, reference_of
 from vl4pose.active.rankings import parse_strategy, priorities
-from vl4pose.active.score_columns import (
-    ScoreColumns,
-    as_embeddings,
-    as_score_table,
-    embeddings_of,
-    score_columns,
-)
+from vl4pose.active.score_columns import score_columns
 from vl4pose.active.spacing import FrameGaps, NearDuplicates, Spacing, pick_in_order
 from vl4pose.active.video_frames import frame_order, group_index
 from vl4pose.skeleton import shown
@@ -190,11 +186,12 @@ def select(
         By default the column ``embedding`` of the table. Rows with a NaN are not selectable.
     shortlist : int or float, optional
         How many of the rows that are ranked first k-centre chooses from: a number from the budget
-        on, or a share of the selectable rows below 1. By default 0.2, as Kaplan and Lensu keep, and
-        not less than twice the budget. Where spacing leaves too few of them, or the others are
-        copies, the rest is chosen by rank.
+        on, or, as a float up to 1.0, a share of the selectable rows. By default 0.2, as Kaplan and
+        Lensu keep, and not less than twice the budget. Where spacing leaves too few of them, or the
+        others are copies, the rest is chosen by rank.
     approximate : bool, default False
-        k-centre with an approximate index of neighbours (the extra ``ann``), for millions of rows.
+        k-centre over an approximate index of neighbours (the extra ``ann``). It pays where budget
+        and ``labelled`` are 100,000 rows and more; below, the exact one is faster.
     labelled : (M, D) array_like, ScoreTable, pyarrow.Table or path, optional
         What is annotated already: embeddings, or a table. Diversity and ``min_separation`` keep
         away from it. Rows of the pool that are in the table too (the same image and person) are not
@@ -203,11 +200,11 @@ def select(
         A row whose embedding is nearer than this (Euclidean) to that of one chosen before is passed
         over.
     groups : (N,) array_like or str, optional
-        Which video each row is a frame of. With a table also the name of a column; "folder", that
-        of the image; or "name", the image's name without its last digits.
+        Which video each row is a frame of, or the name of a column; with a table also "folder",
+        that of the image, or "name", the image's name without its last digits.
     order : (N,) array_like of numbers or str, optional
-        Its frame number or time. With a table also the name of a column, or "name": the last digits
-        in the image's name.
+        Its frame number or time, or the name of a column; with a table also "name": the last
+        digits in the image's name.
     min_gap : float, optional
         Two rows of a group are chosen only when their ``order`` differs by this much.
     random_share : float, default 0.0
@@ -262,115 +259,83 @@ def select(
     ([1, 3], 1)
     """
     columns = score_columns(scores)
-    chosen_strategy = parse_strategy(strategy, flag(lowest_first, "lowest_first"))
+    ranking = parse_strategy(strategy, flag(lowest_first, "lowest_first"))
     kind = _diversity(diversity, embeddings)
-    seed = integer(seed, "seed", 0)
-    ranking_rng, share_rng = (np.random.default_rng([seed, stream]) for stream in range(2))
     approximate = flag(approximate, "approximate")
     random_share = _number(random_share, "random_share", 0, 1)
     gap = None if min_gap is None else _number(min_gap, "min_gap", 0)
     radius = None if min_separation is None else _number(min_separation, "min_separation", 0)
     _check_frames(groups, order, gap)
+    seed = integer(seed, "seed", 0)
+    ranking_rng, share_rng = (np.random.default_rng([seed, stream]) for stream in range(2))
 
-    priority = priorities(chosen_strategy, columns, ranking_rng)
-    without = {"without_score": np.isnan(priority)}
-    has_score = columns.names is None or columns.has("score")
-    if has_score:
-        without["without_score"] |= np.isnan(columns.numbers("score"))
-    points = centres = None
-    labelled_table = as_score_table(labelled)
-    if kind != "none" or radius is not None:
-        points = _embeddings(embeddings, columns)
-        centres = _labelled_embeddings(labelled, labelled_table, points.shape[1])
-        without["without_embedding"] = ~np.isfinite(points).all(1)
-    elif labelled is not None and labelled_table is None:
-        raise ValueError("labelled must go with diversity or min_separation where it is embeddings")
-    if labelled_table is not None and columns.table is not None:
-        without["labelled"] = _in_both(columns.table, labelled_table)
-    when = None
-    if gap is not None:
-        when = frame_order(order, columns)
-        without["without_order"] = np.isnan(when)
-
-    selectable = np.ones(columns.num_rows, np.bool_)
-    counts = {"rows": columns.num_rows}
-    for name, missing in without.items():  # a row that lacks several things counts once
-        counts[name] = int((selectable & missing).sum())
-        selectable &= ~missing
-    counts["selectable"] = int(selectable.sum())
-    budget = _budget(budget, counts["selectable"])
-    num_shortlisted = _shortlist(shortlist, budget, counts["selectable"], kind)
-
-    ranked = np.flatnonzero(selectable)
-    ranked = ranked[np.argsort(-priority[ranked], kind="stable")]
-    place = np.zeros(columns.num_rows, np.int64)
-    place[ranked] = np.arange(1, len(ranked) + 1)
+    priority = priorities(ranking, columns, ranking_rng)
+    points = pool_embeddings(embeddings, columns) if kind != "none" or radius is not None else None
+    known = known_labels(labelled, columns, points)
+    frames = None if gap is None else frame_order(order, columns)
+    candidates = find_candidates(priority, columns, points, known, frames)
+    budget = _budget(budget, candidates.counts["selectable"])
+    num_shortlisted = _shortlist(shortlist, budget, candidates.counts["selectable"], kind)
 
     spacings: list[Spacing] = []
-    if when is not None and gap:
-        frames = FrameGaps(group_index(groups, columns), when, gap)
-        for row in np.flatnonzero(without.get("labelled", False) & ~np.isnan(when)).tolist():
-            frames.add(row)
-        spacings.append(frames)
+    if frames is not None and gap:
+        spacings.append(FrameGaps(group_index(groups, columns), frames, gap))
+        if known is not None:
+            _add_to(spacings, np.flatnonzero(known.in_pool & ~np.isnan(frames)))
     if points is not None and radius:
-        spacings.append(NearDuplicates(points, radius, centres))
+        labels = None if known is None else known.embeddings
+        spacings.append(NearDuplicates(points, radius, labels))
+
     num_random = int(np.floor(budget * random_share + 0.5))
-    drawn = share_rng.choice(np.flatnonzero(selectable), num_random, replace=False)
-    for spacing in spacings:
-        for row in drawn.tolist():
-            spacing.add(row)
-    undrawn = ranked[~np.isin(ranked, drawn)]
+    drawn = share_rng.choice(np.flatnonzero(candidates.is_selectable), num_random, replace=False)
+    _add_to(spacings, drawn)
+    left = _without(candidates.ranked, drawn)
+    missing = budget - num_random
     passed_over: dict[int, str] = {}
-    num_ranked = budget - num_random
     diverse: list[int] = []
-    if kind == "k-centre":
-        assert points is not None
+    if points is not None and kind == "k-centre":
         near = points[drawn]
-        if centres is not None:
-            near = np.concatenate([centres.astype(points.dtype), near])
+        if known is not None and known.embeddings is not None:
+            near = np.concatenate([known.embeddings, near])
         diverse = _pick_diverse(
-            undrawn[:num_shortlisted],
-            num_ranked,
+            left[:num_shortlisted],
+            missing,
             points,
             near,
             spacings,
             passed_over,
-            starts_with_first=centres is None,
+            starts_with_first=known is None,
             approximate=approximate,
             seed=seed,
             num_threads=num_threads,
         )
-        undrawn = undrawn[~np.isin(undrawn, diverse)]
-    by_rank = pick_in_order(undrawn, num_ranked - len(diverse), spacings, passed_over)
-    at_random = chosen_strategy.name == "random" and not spacings and not diverse
+        left = _without(left, diverse)
+    by_rank = pick_in_order(left, missing - len(diverse), spacings, passed_over)
+    is_sample = ranking.name == "random" and not spacings and not diverse
     rows, chosen_by = _spread(
         drawn.tolist(),
         [(row, "diversity") for row in diverse]
-        + [(row, "random" if at_random else "ranking") for row in by_rank],
+        + [(row, "random" if is_sample else "ranking") for row in by_rank],
     )
 
-    num_labelled = 0 if centres is None else len(centres)
-    if labelled_table is not None:
-        num_labelled = len(labelled_table)
-    refused = dict.fromkeys((spacing.name for spacing in spacings), 0)
-    for name in passed_over.values():
-        refused[name] += 1
     compared = reference_of(reference, columns)
-    scored = columns.numbers("score")[rows] if has_score else None
+    refused = Counter(passed_over.values())
     selection = Selection(
         rows,
         priority[rows],
-        place[rows],
+        _positions(candidates.ranked, rows),
         chosen_by,
-        np.full(len(rows), np.nan) if scored is None else compared.percentiles(scored),
+        compared.percentiles(columns.numbers("score")[rows])
+        if columns.has_score
+        else np.full(len(rows), np.nan),
         {
-            "strategy": chosen_strategy.name,
-            "lowest_first": chosen_strategy.lowest_first,
+            "strategy": ranking.name,
+            "lowest_first": ranking.lowest_first,
             "budget": budget,
             "diversity": kind,
             "shortlist": num_shortlisted if kind != "none" else None,
             "approximate": approximate,
-            "labelled": num_labelled,
+            "labelled": 0 if known is None else known.num_rows,
             "min_separation": radius,
             "groups": groups if isinstance(groups, str) else None if groups is None else "array",
             "order": order if isinstance(order, str) else None if order is None else "array",
@@ -379,7 +344,11 @@ def select(
             "seed": seed,
             "reference": compared.to_json(),
         },
-        {**counts, "selected": len(rows), **refused},
+        {
+            **candidates.counts,
+            "selected": len(rows),
+            **{spacing.name: refused[spacing.name] for spacing in spacings},
+        },
         columns.table,
         compared,
     )
@@ -432,65 +401,31 @@ def _shortlist(shortlist: Any, budget: int, selectable: int, kind: str) -> int:
     if kind == "none":
         raise ValueError(f"shortlist must go with diversity 'k-centre', got {shown(shortlist)}")
     number = _number(shortlist, "shortlist", 0)
-    size = int(np.ceil(number * selectable)) if number < 1 else int(number)
-    if size < budget or (number >= 1 and number != size):
+    is_share = number <= 1 and not isinstance(shortlist, int | np.integer)
+    size = int(np.ceil(number * selectable)) if is_share else int(number)
+    if size < budget or (number > 1 and number != size):
         raise ValueError(
-            f"shortlist must be a whole number from the budget ({budget}) on, or a share below 1 "
-            f"of {selectable} rows that holds it, got {shown(shortlist)}"
+            f"shortlist must be a whole number from the budget ({budget}) on, or a share of "
+            f"{selectable} rows, up to 1, that holds it, got {shown(shortlist)}"
         )
     return min(size, selectable)
 
 
-def _embeddings(embeddings: Any, columns: ScoreColumns) -> npt.NDArray[Any]:
-    """Return the embeddings (N, D) of the pool, in which NaN marks what is missing."""
-    if embeddings is None:
-        points = None if columns.table is None else embeddings_of(columns.table)
-        if points is None:
-            where = "" if columns.table is None else ", or the table scored with --embeddings"
-            raise ValueError(
-                f"embeddings must be given with diversity or min_separation{where}, got none"
-            )
-        return points
-    points = as_embeddings(embeddings, "embeddings")
-    if len(points) != columns.num_rows:
-        raise ValueError(
-            f"embeddings must have one row per score ({columns.num_rows}), got {len(points)}"
-        )
-    return points
+def _add_to(spacings: list[Spacing], rows: RowIndex) -> None:
+    for spacing in spacings:
+        for row in rows.tolist():
+            spacing.add(row)
 
 
-def _labelled_embeddings(
-    labelled: Any, table: ScoreTable | None, size: int
-) -> npt.NDArray[Any] | None:
-    if labelled is None:
-        return None
-    if table is not None:
-        points = embeddings_of(table) if len(table) else np.empty((0, size))
-        if points is None:
-            raise ValueError("labelled must be a table with embeddings, got one without")
-        points = points[np.isfinite(points).all(1)]
-    else:
-        points = as_embeddings(labelled, "labelled")
-        if not np.isfinite(points).all():
-            raise ValueError("labelled must hold finite embeddings, got NaN or inf")
-    if points.shape[1] != size:
-        raise ValueError(
-            f"labelled must have as many values a row as the embeddings ({size}), got "
-            f"{points.shape[1]}"
-        )
-    return points
+def _without(rows: RowIndex, others: npt.ArrayLike) -> RowIndex:
+    return rows[~np.isin(rows, others)]
 
 
-def _in_both(pool: ScoreTable, labelled: ScoreTable) -> npt.NDArray[np.bool_]:
-    """Return which rows of the pool are people that the other table has too."""
-
-    def people(table: ScoreTable) -> list[tuple[Any, ...]]:
-        root = table.metadata.get("source", {}).get("root")
-        names = (table.rows[name].to_pylist() for name in ("image", "person_id"))
-        return [(root, *person) for person in zip(*names, strict=True)]
-
-    known = set(people(labelled))
-    return np.array([person in known for person in people(pool)], np.bool_)
+def _positions(ranked: RowIndex, rows: RowIndex) -> RowIndex:
+    """Return the place of each row among the ranked ones, from 1."""
+    place = np.zeros(int(ranked.max(initial=-1)) + 1, np.int64)
+    place[ranked] = np.arange(1, len(ranked) + 1)
+    return place[rows]
 
 
 def _pick_diverse(
@@ -522,7 +457,7 @@ def _pick_diverse(
             if len(picks) == number or take(candidates[start : start + 1]):
                 break
     while len(picks) < number:
-        candidates = candidates[~np.isin(candidates, picks)]
+        candidates = _without(candidates, picks)
         for spacing in spacings:
             refused = ~spacing.admits(candidates)
             passed_over.update(dict.fromkeys(candidates[refused].tolist(), spacing.name))

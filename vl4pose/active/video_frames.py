@@ -48,8 +48,8 @@ def group_index(groups: Any, columns: ScoreColumns) -> npt.NDArray[np.int64]:
     Parameters
     ----------
     groups : (N,) array_like of strings or integers, str or None
-        Or, with a table, the name of a column, "folder" or "name": of what the images are called.
-        None puts all rows into one group.
+        Or the name of a column; with a table also "folder" or "name": of what the images are
+        called. None puts all rows into one group.
     columns : ScoreColumns
 
     Raises
@@ -81,7 +81,7 @@ def frame_order(order: Any, columns: ScoreColumns) -> npt.NDArray[np.float64]:
     Parameters
     ----------
     order : (N,) array_like of numbers, or str
-        Or, with a table, the name of a column, or "name": the number in the image's name.
+        Or the name of a column; with a table also or "name": the number in the image's name.
     columns : ScoreColumns
 
     Raises
@@ -113,6 +113,8 @@ def _column(name: str, argument: str, columns: ScoreColumns) -> Iterable[Any]:
     rows = columns.table.rows
     derived = (FOLDER, NAME) if argument == "groups" else (NAME,)
     if name in derived:
+        if "image" not in rows.column_names:
+            raise ValueError(f"{argument} must be a column where there is no image, got {name!r}")
         make = {("groups", FOLDER): folder_of, ("groups", NAME): name_of}.get((argument, name))
         images = rows["image"].to_pylist()
         return images if make is None else [i if i is None else make(i) for i in images]

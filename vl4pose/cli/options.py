@@ -700,7 +700,7 @@ Shortlist = Annotated[
     typer.Option(
         metavar="INT|SHARE",
         parser=finite_number("--shortlist"),
-        help="How many of the first rows k-centre chooses from, or below 1 the share."
+        help="How many of the first rows k-centre chooses from, or up to 1 the share."
         + _default("0.2, and twice the budget at least"),
         show_default=False,
         rich_help_panel=_DIVERSITY,
@@ -711,7 +711,8 @@ Approximate = Annotated[
     typer.Option(
         "--approximate",
         metavar="",
-        help="k-centre with an approximate index of neighbours, for millions of rows.",
+        help="k-centre with an approximate index of neighbours: faster where 100,000 rows and "
+        "more are chosen or labelled.",
         rich_help_panel=_DIVERSITY,
     ),
 ]
@@ -830,8 +831,8 @@ UrlPrefix = Annotated[
     typer.Option(
         metavar="URL",
         help="For label-studio, what comes before an image's name: s3://bucket/folder/, "
-        "https://server/, or /data/local-files/?d=folder/ of the document root."
-        + _default("/data/local-files/?d="),
+        "https://server/, or /data/local-files/?d=folder/ below its document root."
+        + _default("local files of the images' folder, or their URL"),
         show_default=False,
     ),
 ]
