@@ -1,7 +1,7 @@
 """Runs the command line again and again without importing it again, to be killed meanwhile.
 
 A process of its own, for nothing may have used threads before it forks. It reads a JSON object from
-each line: "args" for the command, and perhaps "kill_after", the seconds after which it is killed, or
+each line: "args" for the command, and perhaps "kill_after", the seconds until it is killed, or
 "step", at which it kills itself. The answer is the exit code, or minus the number of the signal.
 """
 

@@ -41,6 +41,7 @@ __all__ = ["MismatchError", "Output", "OutputError", "ShardFolder", "TableFile",
 
 _SHARD_FILE = re.compile(r"scores-\d{6,}\.parquet")
 _SHOWN_DIFFERENCES = 5
+_SHOWN_LETTERS = 300
 _SHOWN_DIGITS = 12  # of a SHA-256
 
 
@@ -104,7 +105,7 @@ def _digits(sha256: object) -> str:
 
 def _shown(value: Any) -> str:
     text = "not set" if value is None else str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return text if len(text) <= _SHOWN_LETTERS else f"{text[:_SHOWN_LETTERS]}..."
 
 
 class Output(Protocol):
@@ -189,6 +190,7 @@ class ShardFolder:
         self._manifest: Manifest | None = None
         self._locks = ExitStack()
         self._has_lock = False
+        self._has_begun = False
 
     def __enter__(self) -> Self:
         if not self._folder.exists():
@@ -209,7 +211,7 @@ class ShardFolder:
         trace: TracebackType | None,
     ) -> None:
         self._locks.close()
-        if error is not None and self._manifest is not None:
+        if error is not None and self._manifest is not None and self._has_begun:
             rows, total = self._manifest.num_rows, self._manifest.num_people
             error.add_note(f"{rows:,} of {total:,} rows are in '{self.out}', to be resumed")
 
@@ -241,8 +243,10 @@ class ShardFolder:
                 raise OutputError(f"out must be new, got '{self.out}', which has just been begun")
             self._folder.write(INPUTS, people.to_parquet())
             self._manifest = Manifest(dict(metadata), len(people), people.digest())
+            self._has_begun = True
             self._folder.write(MANIFEST, self._manifest.to_bytes())
         else:
+            self._has_begun = True
             self._verify(people, tell, count)
         entries = self._manifest.entries
         return [shard for shard in self._manifest.shards if shard.index not in entries]
@@ -258,10 +262,14 @@ class ShardFolder:
         self._folder.write(shard.file, content)
         digest = sha256_of(content)
         entry = ShardEntry(shard.file, len(shard), digest, counts, scored.heatmap_size, differs)
-        self._manifest.entries[shard.index] = entry
         if not self._has_lock:
             self._check_alone()
-        self._folder.write(MANIFEST, self._manifest.to_bytes())
+        self._manifest.entries[shard.index] = entry
+        try:
+            self._folder.write(MANIFEST, self._manifest.to_bytes())
+        except BaseException:
+            del self._manifest.entries[shard.index]  # it is not finished
+            raise
 
     def finish(self) -> None:
         """Check that no row is missing."""

@@ -187,7 +187,7 @@ class LocalFolder:
     @contextlib.contextmanager
     def lock(self) -> Iterator[bool]:
         """Lock the folder itself, so that no file is left; the lock of a dead process is gone."""
-        descriptor = os.open(self.path, os.O_RDONLY)
+        descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
         try:
             yield self._lock(descriptor)
         finally:
