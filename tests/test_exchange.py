@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 import tempfile
 from pathlib import Path
 from urllib.parse import unquote
@@ -358,7 +359,7 @@ def annotated_cvat(folder: Path) -> Path:
 
 def annotated_label_studio(folder: Path) -> Path:
     """Write Label Studio's JSON: regions of the prediction under new ids, as annotations."""
-    label_studio.write(IMAGES, SKELETON, folder / "ls")
+    label_studio.write(IMAGES, SKELETON, folder / "ls", url_prefix="http://x/")
     tasks = json.loads((folder / "ls" / "tasks.json").read_text())
     for number, task in enumerate(tasks, start=1):
         results = [r for part in task.pop("predictions") for r in part["result"]]
@@ -611,7 +612,7 @@ def test_any_name_comes_back(names, form) -> None:
             cvat.write(images, SKELETON, folder)
             path = folder / "annotations.xml"
         elif form == "label-studio":
-            label_studio.write(images, SKELETON, folder)
+            label_studio.write(images, SKELETON, folder, url_prefix="/data/local-files/?d=a/")
             tasks = json.loads((folder / "tasks.json").read_text())
             for task in tasks:
                 task["annotations"] = task.pop("predictions")
@@ -716,6 +717,44 @@ def test_a_table_that_is_not_there_is_asked_about(selection, tmp_path) -> None:
     said = fails(2, "export", wrong, "--format", "coco", "--out", tmp_path / "a.json")
     assert "SCORES must exist" in said
     assert "(did you mean 'selection.parquet'?)" in said
+
+
+def test_addresses_of_label_studio(selection, tmp_path) -> None:
+    assert label_studio.address_of("s3://bucket/a/") == "s3://bucket/a/"
+    assert label_studio.address_of("gs://bucket") == "gs://bucket/"
+    said = run("export", selection, "--format", "label-studio", "--out", tmp_path / "ls")
+    assert f"LOCAL_FILES_DOCUMENT_ROOT={tmp_path} and" in said
+    first = json.loads((tmp_path / "ls" / "tasks.json").read_text())[0]
+    assert first["data"]["image"] == "/data/local-files/?d=photos/b.png"
+    del first["data"]["image_name"]  # as of tasks that were made another way
+    first.update(annotations=first.pop("predictions"))
+    (tmp_path / "a.json").write_text(json.dumps([first]))
+    (pose,) = label_studio.read(tmp_path / "a.json").poses
+    assert ImageNames(["b.png", "a/c.png"]).find(pose.image) == "b.png"
+
+
+def test_a_package_that_is_missing_is_named(selection, tmp_path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "sleap_io", None)
+    said = fails(1, "export", selection, "--format", "sleap", "--out", tmp_path / "a.slp")
+    assert "sleap-io is not installed: pip install 'vl4pose[sleap]'" in said
+    assert not (tmp_path / "a.slp").exists()
+    SKELETON.to_file(tmp_path / "kite.json")
+    (tmp_path / "a.slp").touch()
+    said = fails(1, "import", tmp_path / "a.slp", "--skeleton", tmp_path / "kite.json",
+                 "--out", tmp_path / "t.json")  # fmt: skip
+    assert "sleap-io is not installed" in said
+
+
+def test_the_zip_of_coco_that_cvat_exports(selection, tmp_path) -> None:
+    with ZipFile(tmp_path / "export.zip", "w") as archive:
+        archive.write(annotated_coco(tmp_path), "annotations/person_keypoints_default.json")
+    out = tmp_path / "training.json"
+    said = run("import", tmp_path / "export.zip", "--selection", selection, "--out", out)
+    assert "Read 5 annotated people of coco" in said
+    with ZipFile(tmp_path / "export.zip", "a") as archive:
+        archive.writestr("annotations/b.json", "{}")
+    said = fails(2, "import", tmp_path / "export.zip", "--selection", selection, "--out", out)
+    assert "must hold one .json, got 2" in said
 
 
 @pytest.mark.parametrize("name", RETURNED)

@@ -5,16 +5,19 @@ that they run in an environment apart:
 
     pip install vl4pose pyarrow==25.0.1 label-studio-sdk==2.1.2 sleap-io==0.9.5 datumaro==1.13.12 \
         cvat-sdk==2.80.0 pycocotools==2.0.11 tables==3.11.1 typer pytest
-    pytest --noconftest tests/test_exchange_readers.py
+    VL4POSE_READERS=1 pytest --noconftest tests/test_exchange_readers.py
 
-A library that is not there is a skip that says so.
+A library that is not there is a skip that says so; with VL4POSE_READERS=1, an error.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
+import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,6 +35,14 @@ from vl4pose.exchange.poses_to_annotate import images_to_annotate, poses_to_anno
 
 # The libraries' own warnings are not ours.
 pytestmark = pytest.mark.filterwarnings("default")
+
+
+def library(name: str) -> Any:
+    """Import a module of another library, or skip."""
+    if os.environ.get("VL4POSE_READERS"):
+        return importlib.import_module(name)
+    return pytest.importorskip(name)
+
 
 POSES = poses_to_annotate(table(ROWS))
 IMAGES = images_to_annotate(POSES)
@@ -69,7 +80,7 @@ def edited() -> dict[tuple[str, int], np.ndarray]:
 
 
 def test_pycocotools_reads_coco(tmp_path) -> None:
-    api = pytest.importorskip("pycocotools.coco")
+    api = library("pycocotools.coco")
     coco.write(IMAGES, SKELETON, tmp_path / "a.json")
     data = api.COCO(str(tmp_path / "a.json"))
     (category,) = data.loadCats(data.getCatIds())
@@ -94,8 +105,8 @@ def test_pycocotools_reads_coco(tmp_path) -> None:
 
 def test_pycocotools_evaluates_what_was_exported(tmp_path) -> None:
     """The file is ground truth that the same poses, as results, meet exactly."""
-    api = pytest.importorskip("pycocotools.coco")
-    evaluation = pytest.importorskip("pycocotools.cocoeval")
+    api = library("pycocotools.coco")
+    evaluation = library("pycocotools.cocoeval")
     coco.write(IMAGES, SKELETON, tmp_path / "a.json")
     truth = api.COCO(str(tmp_path / "a.json"))
     results = [
@@ -116,7 +127,7 @@ def test_pycocotools_evaluates_what_was_exported(tmp_path) -> None:
 
 def label_studio_export(folder: Path) -> tuple[str, list[dict]]:
     """Return the interface and what Label Studio exports after predictions were submitted."""
-    label_studio.write(IMAGES, SKELETON, folder)
+    label_studio.write(IMAGES, SKELETON, folder, url_prefix="s3://bucket/")
     tasks = json.loads((folder / label_studio.TASKS).read_text())
     for number, task in enumerate(tasks, start=1):
         results = [r for part in task["predictions"] for r in part["result"]]
@@ -126,8 +137,8 @@ def label_studio_export(folder: Path) -> tuple[str, list[dict]]:
 
 
 def test_label_studio_takes_interface_and_tasks(tmp_path) -> None:
-    module = pytest.importorskip("label_studio_sdk.label_interface")
-    label_studio.write(IMAGES, SKELETON, tmp_path)
+    module = library("label_studio_sdk.label_interface")
+    label_studio.write(IMAGES, SKELETON, tmp_path, url_prefix="s3://bucket/")
     interface = module.LabelInterface((tmp_path / label_studio.INTERFACE).read_text())
     interface.validate()
     assert interface.get_control("joints").labels == list(SKELETON.joints)
@@ -140,7 +151,7 @@ def test_label_studio_takes_interface_and_tasks(tmp_path) -> None:
 
 
 def test_label_studios_converter_reads_the_joints(tmp_path) -> None:
-    module = pytest.importorskip("label_studio_sdk.converter")
+    module = library("label_studio_sdk.converter")
     interface, tasks = label_studio_export(tmp_path)
     (tmp_path / "export.json").write_text(json.dumps(tasks))
     converter = module.Converter(interface, str(tmp_path), download_resources=False)
@@ -166,7 +177,7 @@ def test_label_studios_converter_reads_the_joints(tmp_path) -> None:
 
 def test_label_studios_coco_has_every_joint_at_its_place(tmp_path) -> None:
     """Their exporter rounds to whole pixels, and takes all joints of a task for one person's."""
-    module = pytest.importorskip("label_studio_sdk.converter")
+    module = library("label_studio_sdk.converter")
     interface, tasks = label_studio_export(tmp_path)
     alone = [task for task in tasks if task["data"]["image_name"] != "two, people.png"]
     (tmp_path / "export.json").write_text(json.dumps(alone))
@@ -198,7 +209,7 @@ def test_label_studio_comes_back(tmp_path) -> None:
 
 def test_sleap_io_writes_label_studio_and_it_is_read(tmp_path) -> None:
     """People as sleap-io groups them: by relations to a rectangle."""
-    sio = pytest.importorskip("sleap_io")
+    sio = library("sleap_io")
     body = sio.Skeleton(list(SKELETON.joints))
     first, second = EXPECTED["two, people.png", 0], EXPECTED["two, people.png", 1]
     video = sio.Video(["/photos/two, people.png"], open_backend=False)
@@ -222,7 +233,7 @@ def file_name(video, index: int) -> str:
 
 
 def test_sleap_io_reads_slp(tmp_path) -> None:
-    sio = pytest.importorskip("sleap_io")
+    sio = library("sleap_io")
     sleap.write(IMAGES, SKELETON, tmp_path / "a.slp", root="/photos")
     labels = sio.load_slp(str(tmp_path / "a.slp"), open_videos=False)
     (body,) = labels.skeletons
@@ -252,8 +263,8 @@ def test_sleap_io_reads_slp(tmp_path) -> None:
 
 
 def test_h5py_reads_slp(tmp_path) -> None:
-    pytest.importorskip("sleap_io")
-    h5py = pytest.importorskip("h5py")
+    library("sleap_io")
+    h5py = library("h5py")
     sleap.write(IMAGES[:1], SKELETON, tmp_path / "a.slp", root="/photos")
     with h5py.File(tmp_path / "a.slp") as file:
         points = file["pred_points"][:]
@@ -263,7 +274,7 @@ def test_h5py_reads_slp(tmp_path) -> None:
 
 
 def test_slp_comes_back(tmp_path) -> None:
-    sio = pytest.importorskip("sleap_io")
+    sio = library("sleap_io")
     sleap.write(IMAGES, SKELETON, tmp_path / "a.slp", root="/photos")
     assert_imported(sleap.read(tmp_path / "a.slp"), {})  # predictions are nobody's labels
     labels = sio.load_slp(str(tmp_path / "a.slp"), open_videos=False)
@@ -286,7 +297,7 @@ def test_slp_comes_back(tmp_path) -> None:
 
 
 def test_slp_of_other_files_is_refused(tmp_path) -> None:
-    pytest.importorskip("sleap_io")
+    library("sleap_io")
     (tmp_path / "a.slp").write_text("no HDF5")
     with pytest.raises(ValueError, match=r"must be a \.slp of SLEAP"):
         sleap.read(tmp_path / "a.slp")
@@ -316,9 +327,9 @@ def poses_of_frame(frame, folder: str) -> dict[tuple[str, int], np.ndarray]:
 
 @pytest.mark.parametrize("ending", ["csv", "h5"])
 def test_pandas_reads_deeplabcut(ending, tmp_path) -> None:
-    pd = pytest.importorskip("pandas")
+    pd = library("pandas")
     if ending == "h5":
-        pytest.importorskip("tables")
+        library("tables")
     assert deeplabcut.write(IMAGES, SKELETON, tmp_path) == [] or ending == "csv"
     found = {}
     for folder in (tmp_path / "labeled-data").iterdir():
@@ -335,7 +346,7 @@ def test_pandas_reads_deeplabcut(ending, tmp_path) -> None:
 
 
 def test_pandas_reads_one_animal(tmp_path) -> None:
-    pd = pytest.importorskip("pandas")
+    pd = library("pandas")
     images = images_to_annotate(poses_to_annotate(table(ROWS[:1])))
     deeplabcut.write(images, SKELETON, tmp_path)
     file = tmp_path / "labeled-data" / "images" / "machinelabels-iter0.csv"
@@ -347,9 +358,9 @@ def test_pandas_reads_one_animal(tmp_path) -> None:
 @pytest.mark.parametrize("ending", ["csv", "h5"])
 def test_labels_of_deeplabcut_come_back(ending, tmp_path) -> None:
     """Labels as DeepLabCut saves them: the predictions without likelihood, moved."""
-    pd = pytest.importorskip("pandas")
+    pd = library("pandas")
     if ending == "h5":
-        pytest.importorskip("tables")
+        library("tables")
     deeplabcut.write(IMAGES, SKELETON, tmp_path)
     for folder in (tmp_path / "labeled-data").iterdir():
         file = folder / "machinelabels-iter0.csv"
@@ -368,14 +379,14 @@ def test_labels_of_deeplabcut_come_back(ending, tmp_path) -> None:
 
 
 def test_sleap_io_reads_labels_of_deeplabcut(tmp_path) -> None:
-    sio = pytest.importorskip("sleap_io")
-    pd = pytest.importorskip("pandas")
+    sio = library("sleap_io")
+    pd = library("pandas")
     rows = [ROWS[0], row("c.png", [[1, 2], [3, 4], [5, 6], [7, 8]])]  # it cannot read one alone
     images = images_to_annotate(poses_to_annotate(table(rows)))
     deeplabcut.write(images, SKELETON, tmp_path)
     folder = tmp_path / "labeled-data" / "images"
     for image in images:
-        pytest.importorskip("PIL.Image").new("RGB", (640, 480)).save(folder / image.name)
+        library("PIL.Image").new("RGB", (640, 480)).save(folder / image.name)
     frame = pd.read_csv(folder / "machinelabels-iter0.csv", header=[0, 1, 2], index_col=[0, 1, 2])
     frame.drop(columns="likelihood", level="coords").to_csv(folder / "CollectedData_a.csv")
     labels = sio.load_dlc(str(folder / "CollectedData_a.csv"))
@@ -392,8 +403,8 @@ def test_datumaro_reads_the_points_of_cvat(tmp_path) -> None:
 
     It rounds them to hundredths, as CVAT does; so these poses are in hundredths.
     """
-    dm = pytest.importorskip("datumaro")
-    components = pytest.importorskip("datumaro.components.annotation")
+    dm = library("datumaro")
+    components = library("datumaro.components.annotation")
     rows = [
         item | {"refined_keypoints": None if points is None else np.round(points, 2).tolist()}
         for item, points in ((item, item["refined_keypoints"]) for item in ROWS)
@@ -403,7 +414,7 @@ def test_datumaro_reads_the_points_of_cvat(tmp_path) -> None:
     for image in images:
         file = tmp_path / "images" / image.name
         file.parent.mkdir(parents=True, exist_ok=True)
-        pytest.importorskip("PIL.Image").new("RGB", (640, 480)).save(file)
+        library("PIL.Image").new("RGB", (640, 480)).save(file)
     data = dm.Dataset.import_from(str(tmp_path / cvat.ANNOTATIONS), "cvat")
     labels = data.categories()[components.AnnotationType.label]
     names = [label.name for label in labels.items]
@@ -427,7 +438,7 @@ def test_datumaro_reads_the_points_of_cvat(tmp_path) -> None:
 
 
 def test_cvats_own_models_take_the_labels(tmp_path) -> None:
-    models = pytest.importorskip("cvat_sdk.models")
+    models = library("cvat_sdk.models")
     cvat.write(IMAGES, SKELETON, tmp_path)
     (label,) = json.loads((tmp_path / cvat.LABELS).read_text())
     attributes = [models.AttributeRequest(**part) for part in label.pop("attributes")]
@@ -444,7 +455,7 @@ def test_cvats_own_models_take_the_labels(tmp_path) -> None:
 
 
 def test_pandas_reads_csv(tmp_path) -> None:
-    pd = pytest.importorskip("pandas")
+    pd = library("pandas")
     csv_file.write(POSES, SKELETON, tmp_path / "a.csv")
     frame = pd.read_csv(tmp_path / "a.csv", dtype={"id": str})
     assert frame["rank"].tolist() == [1, 2, 3, 4, 5, 6, 7]
@@ -460,12 +471,12 @@ def test_pandas_reads_csv(tmp_path) -> None:
 
 
 def test_a_thousand_images(tmp_path) -> None:
-    pytest.importorskip("sleap_io")
+    library("sleap_io")
     rng = np.random.default_rng(0)
     poses = rng.uniform(0, 480, (1000, 4, 2)).round(3)
     rows = [row(f"{i:04d}.png", pose.tolist()) for i, pose in enumerate(poses)]
     images = images_to_annotate(poses_to_annotate(table(rows)))
     sleap.write(images, SKELETON, tmp_path / "a.slp", root="/photos")
-    sio = pytest.importorskip("sleap_io")
+    sio = library("sleap_io")
     labels = sio.load_slp(str(tmp_path / "a.slp"), open_videos=False)
     assert_near(np.stack([frame.instances[0].numpy() for frame in labels]), poses)

@@ -69,7 +69,7 @@ def export(
     with needing_extras():
         from vl4pose.exchange.poses_to_annotate import images_to_annotate, poses_to_annotate
     try:
-        poses = poses_to_annotate(table)[:limit]
+        poses = poses_to_annotate(table, limit)
     except ValueError as error:
         raise UsageError(f"'{scores}': {error}") from error
     if not poses:
@@ -108,7 +108,8 @@ def read_table(option: str, path: str) -> ScoreTable:
     with needing_extras():
         from vl4pose.score_table import read_scores
     try:
-        return read_scores(path)
+        with needing_extras():
+            return read_scores(path)
     except FileNotFoundError as error:
         raise UsageError(f"{option} must exist, got '{path}'{_near(Path(path))}") from error
     except (OSError, ValueError) as error:
@@ -179,7 +180,7 @@ def _write(
     elif name == "sleap":
         sleap.write(images, skeleton, out, root=root)
     elif name == "label-studio":
-        prefix = label_studio.LOCAL_FILES if url_prefix is None else url_prefix
+        prefix = label_studio.address_of(root) if url_prefix is None else url_prefix
         label_studio.write(images, skeleton, out, label=label, url_prefix=prefix)
     elif name == "cvat":
         cvat.write(images, skeleton, out, label=label)
@@ -214,7 +215,10 @@ def _show(
     for note in notes:
         typer.echo(f"Note: {note}")
     for line in _NEXT[name]:
-        typer.echo(line.format(out=printable(str(out)), root=printable(root)))
+        parent = str(Path(root).parent)
+        typer.echo(
+            line.format(out=printable(str(out)), root=printable(root), parent=printable(parent))
+        )
 
 
 def _count(number: int, one: str, many: str) -> str:
@@ -231,8 +235,8 @@ _NEXT: dict[str, tuple[str, ...]] = {
     "label-studio": (
         "In Label Studio: paste {out}/interface.xml as the labelling interface (Code), then import "
         "{out}/tasks.json",
-        "Local files are found with LOCAL_FILES_SERVING_ENABLED=true and "
-        "LOCAL_FILES_DOCUMENT_ROOT={root}; otherwise give --url-prefix",
+        "It finds files of this machine with LOCAL_FILES_SERVING_ENABLED=true, "
+        "LOCAL_FILES_DOCUMENT_ROOT={parent} and a local storage of {root}",
     ),
     "deeplabcut": (
         "Copy the folders of {out}/labeled-data into your project's, open each in the napari "

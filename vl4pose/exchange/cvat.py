@@ -3,7 +3,7 @@
 Of CVAT's ways in, this is the one that keeps a pose as it is. It finds labels, joints and images by
 their names, and takes per-joint flags and attributes. Its COCO Keypoints importer goes by indices
 of categories, rejects files of its own whose ids or order of names differ from the task's
-(cvat-ai/cvat#5285, #7501), and drops boxes and attributes.
+(cvat-ai/cvat#5285, #7501), and drops boxes.
 
 Notes
 -----
@@ -34,7 +34,7 @@ from vl4pose.exchange.annotated_poses import HIDDEN, VISIBLE, AnnotatedPose, Ann
 from vl4pose.exchange.poses_to_annotate import ImageToAnnotate, PoseToAnnotate
 from vl4pose.skeleton import Skeleton
 
-__all__ = ["ANNOTATIONS", "LABELS", "is_cvat_xml", "read", "write"]
+__all__ = ["ANNOTATIONS", "LABELS", "read", "write"]
 
 ANNOTATIONS, LABELS = "annotations.xml", "labels.json"
 
@@ -139,11 +139,6 @@ def read(path: Path) -> AnnotatedPoses:
             else:
                 out.left_out["skeletons without a joint in the image"] += 1
     return out
-
-
-def is_cvat_xml(start: bytes) -> bool:
-    """Return whether a file that begins so is an XML of CVAT."""
-    return b"<annotations" in start
 
 
 def _is_xml(char: str) -> bool:

@@ -22,7 +22,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 from xml.etree import ElementTree
@@ -32,14 +32,25 @@ from vl4pose.exchange.annotated_poses import HIDDEN, VISIBLE, AnnotatedPose, Ann
 from vl4pose.exchange.poses_to_annotate import ImageToAnnotate, PoseToAnnotate
 from vl4pose.skeleton import Skeleton
 
-__all__ = ["INTERFACE", "LOCAL_FILES", "TASKS", "is_label_studio", "read", "write"]
+__all__ = ["INTERFACE", "TASKS", "address_of", "read", "write"]
 
 TASKS, INTERFACE = "tasks.json", "interface.xml"
-LOCAL_FILES = "/data/local-files/?d="
 
+_LOCAL_FILES = "/data/local-files/?d="
 _HALF = 0.5
 _JOINTS, _PEOPLE, _IMAGE, _VISIBILITY, _HIDDEN = "joints", "people", "image", "visibility", "hidden"
 _COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#46f0f0", "#f032e6", "#9a6324")
+
+
+def address_of(root: str) -> str:
+    """Return what goes in front of the names of images of a root, a folder or a URL.
+
+    A folder is served as a local storage of Label Studio, whose document root is the folder above:
+    Label Studio wants storages below it.
+    """
+    if "://" in root:
+        return root.rstrip("/") + "/"
+    return f"{_LOCAL_FILES}{quote(PurePath(root).name)}/"
 
 
 def write(
@@ -48,7 +59,7 @@ def write(
     out: Path,
     *,
     label: str = "person",
-    url_prefix: str = LOCAL_FILES,
+    url_prefix: str,
     version: str = "vl4pose",
 ) -> None:
     """Write tasks.json and interface.xml into the folder ``out``.
@@ -61,8 +72,7 @@ def write(
     label : str
         Of the people's rectangles.
     url_prefix : str
-        What goes in front of the names of images, which are percent-encoded: of local files, the
-        path from Label Studio's document root; or the address of a bucket or a server.
+        What goes in front of the names of images, which are percent-encoded: see `address_of`.
     version : str
         ``model_version`` of the predictions.
     """
@@ -112,11 +122,6 @@ def read(path: Path) -> AnnotatedPoses:
         out.images[name] = size
         out.poses.extend(people)
     return out
-
-
-def is_label_studio(data: object) -> bool:
-    """Return whether JSON is of Label Studio."""
-    return isinstance(data, list) and bool(data) and isinstance(data[0], dict) and "data" in data[0]
 
 
 def _interface(skeleton: Skeleton, label: str) -> bytes:

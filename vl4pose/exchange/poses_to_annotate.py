@@ -79,13 +79,15 @@ class ImageToAnnotate:
         return any(pose.keypoints is not None for pose in self.poses)
 
 
-def poses_to_annotate(table: ScoreTable) -> list[PoseToAnnotate]:
+def poses_to_annotate(table: ScoreTable, limit: int | None = None) -> list[PoseToAnnotate]:
     """Return everyone in a table, in its order.
 
     Parameters
     ----------
     table : ScoreTable
         Of ``vl4pose select``, or of ``vl4pose score``: what it does not have is left out.
+    limit : int, optional
+        The first so many alone.
 
     Raises
     ------
@@ -101,7 +103,8 @@ def poses_to_annotate(table: ScoreTable) -> list[PoseToAnnotate]:
         *("image", "person_id", "box", "width", "height", "error", "status", "confidence"),
         *("refined_keypoints", *_NUMBERS, *_TEXTS),
     )
-    rows = table.rows.select([name for name in wanted if name in names]).to_pylist()
+    columns = table.rows.select([name for name in wanted if name in names])
+    rows = columns.slice(0, limit).to_pylist()
     return [_pose(row, table.skeleton.num_joints) for row in rows]
 
 
