@@ -195,6 +195,64 @@ def test_rows_hold_what_analyze_returns(models, photos, tmp_path):
     np.testing.assert_allclose(row["refined_keypoints"], refined, rtol=1e-6)
 
 
+def test_the_columns_behind_a_score_are_those_of_analyze(models, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (150, 220, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    row = run_score(
+        models, tmp_path / "noise.png", tmp_path / "o.parquet", "--embeddings", "--input-size", "128x96",
+        "--temperature", "3", "--num-peaks", "4", "--min-distance", "1", pose="features.pt",
+    ).to_pylist()[0]  # fmt: skip
+    transform = ImageTransform(input_size=(128, 96))
+    pixels, placement = transform.apply(read_rgb(tmp_path / "noise.png"))
+    skeleton = vl4pose.Skeleton.from_file(models / "rgb.json")
+    params = vl4pose.load_params(models / "bones.json", skeleton)
+    scorer = vl4pose.Scorer(
+        models / "features.pt", skeleton=skeleton, params=params, trust=True, temperature=3.0,
+        num_peaks=4, min_distance=1,
+    )  # fmt: skip
+    prediction, features = scorer.predict_with_features(torch.from_numpy(pixels)[None])
+    analysis = scorer.analyze(*prediction)
+    assert row["link_params"] == [[LENGTH, LOG_VARIANCE]] * 2
+    assert row["embedding"] == vl4pose.nn.pool_features(features)[0].tolist()
+    size = (32, 24)
+    origin, unit = transform.heatmap_to_image([(0, 0), (1, 1)], size, placement)
+    assert row["heatmap_scale"] == (unit - origin).tolist()
+    counts = analysis.peaks.count[0]
+    assert [len(peaks) for peaks in row["peaks"]] == counts.tolist()
+    assert counts.max() > 1
+    weights = vl4pose.peak_weights(
+        analysis.peaks.values, count=analysis.peaks.count, temperature=3.0
+    )[0]
+    for joint, peaks in enumerate(row["peaks"]):
+        used = counts[joint]
+        xy, weight, posterior = np.split(np.array(peaks), [2, 3], 1)
+        in_image = transform.heatmap_to_image(
+            analysis.peaks.xy[0, joint, :used].numpy(), size, placement
+        )
+        np.testing.assert_allclose(xy, in_image, rtol=1e-6)
+        np.testing.assert_array_equal(weight[:, 0], weights[joint, :used].numpy())
+        np.testing.assert_array_equal(posterior[:, 0], analysis.posterior[0, joint, :used].numpy())
+        np.testing.assert_allclose(weight.sum(), 1, rtol=1e-6)
+        assert (np.diff(weight[:, 0]) <= 0).all()  # the highest first
+
+
+def test_embeddings_are_there_where_asked_for(models, photos, tmp_path):
+    Image.new("RGB", (50, 40)).save(photos / "black.png")
+    (photos / "broken.png").write_bytes(b"")
+    table = run_score(models, photos, tmp_path / "o.parquet", pose="features.pt")
+    assert table["embedding"].to_pylist() == [None] * 5
+    table = run_score(models, photos, tmp_path / "o.parquet", "--embeddings", pose="features.pt")
+    embeddings = dict(zip(*(table[n].to_pylist() for n in ("image", "embedding")), strict=True))
+    assert embeddings["broken.png"] is None
+    assert embeddings["black.png"] == [0, 0, 0]  # what is not there are its heatmaps
+    assert all(0 < value < 1 for value in embeddings["b.png"])
+    assert metadata_of(table)["settings"]["embeddings"] is True
+    result = invoke(score_args(models, photos, tmp_path / "x.parquet", "--embeddings"))
+    assert result.exit_code == 1
+    assert "embeddings need a pose network that returns features" in result.stderr
+    assert not (tmp_path / "x.parquet").exists()
+
+
 @pytest.mark.parametrize("align", ["corners", "centers"])
 def test_keypoints_are_where_the_dots_are(models, tmp_path, align):
     # A 512 x 384 image is halved and put 32 pixels down; the dots lie where heatmap pixels do.
@@ -303,12 +361,13 @@ def test_values_that_do_not_exist_are_null(models, photos, tmp_path):
     assert (black["width"], black["height"], black["error"]) == (50, 40, None)
     assert black["params_flag"] is False
     results = ["score", "log_prob", "multi_peak_entropy", "per_link", "entropy", "confidence"]
-    results += ["keypoints", "refined_keypoints", "peak_index", "changed"]
+    results += ["keypoints", "refined_keypoints", "peak_index", "changed", "peaks", "embedding"]
     for name in results:
         assert black[name] is None, name
         assert broken[name] is None, name
-    assert broken["status"] is None
-    assert broken["params_flag"] is None
+    for name in ("status", "params_flag", "link_params", "heatmap_scale"):
+        assert broken[name] is None, name
+        assert black[name] is not None, name
     assert metadata_of(table)["counts"] == {"found": 5, "scored": 3, "flagged": 1, "failed": 1}
 
 
