@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from vl4pose import active as active
     from vl4pose import losses as losses
     from vl4pose import nn as nn
+    from vl4pose import plot as plot
     from vl4pose import reference as reference
     from vl4pose.active.selection import Selection as Selection
     from vl4pose.active.selection import select as select
@@ -91,10 +92,11 @@ _LAZY_MODULES = {
     "NLLLoss": "vl4pose.losses",
     "OffsetNLLLoss": "vl4pose.losses",
     "nn": "vl4pose.nn",
+    "plot": "vl4pose.plot",
     "Scorer": "vl4pose.scorer",
 }
-_NEED_NUMPY_ALONE = ("reference", "active", "select", "Selection")
-_NEED_TORCH = [name for name in _LAZY_MODULES if name not in _NEED_NUMPY_ALONE]
+_NEED_NO_TORCH = ("reference", "active", "select", "Selection", "plot")
+_NEED_TORCH = [name for name in _LAZY_MODULES if name not in _NEED_NO_TORCH]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""How a pose is drawn: the colours of its bones, where they should end, and what is said of it.
+"""How a pose is drawn: colours of bones and heatmaps, where bones should end, what is said of them.
 
 The report and the figures of `vl4pose.plot` draw the same, and have it from here.
 """
@@ -15,6 +15,7 @@ from vl4pose.skeleton import Skeleton
 
 __all__ = [
     "HALO",
+    "HEAT_COLOURS",
     "NO_Z_COLOUR",
     "UNUSUAL_Z",
     "Z_CLASSES",
@@ -35,6 +36,14 @@ Z_COLOURS = ("#1f6bff", "#5ca4ff", "#b3d4ff", "#ffffff", "#ffdcae", "#ffa040", "
 Z_LABELS = ("below −3", "−3 to −2", "−2 to −1", "−1 to 1", "1 to 2", "2 to 3", "above 3")
 NO_Z_COLOUR = "#b9b9b9"
 HALO = "#10151c"
+# Red, green, blue and opacity of a heatmap from its lowest to its highest value, equally spaced.
+HEAT_COLOURS = (
+    (0.0, 0.0, 0.02, 0.35),
+    (0.34, 0.06, 0.43, 0.8),
+    (0.74, 0.21, 0.33, 0.9),
+    (0.98, 0.55, 0.03, 0.95),
+    (0.99, 1.0, 0.64, 1.0),
+)
 UNUSUAL_Z = 2.0  # beyond which a bone's z-score is written beside it
 
 _ARC_PIXELS = 2.0  # of the heatmap, to each side of a bone

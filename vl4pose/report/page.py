@@ -14,6 +14,7 @@ from string import Template
 from typing import TYPE_CHECKING, Any
 
 from vl4pose._atomic_file import write_atomically
+from vl4pose.bone_drawing import HEAT_COLOURS
 from vl4pose.report.content import gather
 from vl4pose.score_table import ScoreTable
 
@@ -136,7 +137,13 @@ def _page(data: dict[str, Any]) -> str:
             "require-trusted-types-for 'script'",
         ]
     )
+    channels = zip(*HEAT_COLOURS, strict=True)
+    heat = {
+        name: " ".join(f"{value:g}" for value in values)
+        for name, values in zip(("red", "green", "blue", "opacity"), channels, strict=True)
+    }
     return Template(template).substitute(
+        heat,
         policy=policy,
         title=html.escape(data["name"]),
         style=style,

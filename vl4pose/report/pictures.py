@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ from PIL import Image
 from vl4pose.pool.decoding import UnreadableImageError, read_rgb
 from vl4pose.pool.storage import Folder
 
-__all__ = ["NoPictureError", "Picture", "data_uri", "make_picture", "shown_part"]
+__all__ = ["NoPictureError", "Picture", "data_uri", "make_picture", "read_part", "shown_part"]
 
 FloatArray = npt.NDArray[np.float64]
 Part = tuple[int, int, int, int]
@@ -78,16 +79,17 @@ def shown_part(
     return x0, y0, x1 - x0, y1 - y0
 
 
-def make_picture(
-    name: str, folder: Folder, image_size: tuple[int, int], part: Part, max_size: int
-) -> Picture:
-    """Return a picture of a part of an image, its longer side at most ``max_size`` pixels.
+def read_part(name: str, folder: Folder, image_size: tuple[int, int], part: Part) -> Image.Image:
+    """Return a part of an image.
 
     Raises
     ------
     NoPictureError
         If the image cannot be read, or is of another size than what was scored.
     """
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise NoPictureError("the image's name leads out of the folder of images")
     try:
         image = read_rgb(name, folder)
     except UnreadableImageError as error:
@@ -96,7 +98,20 @@ def make_picture(
         now, then = ("{}x{}".format(*size) for size in (image.size, image_size))
         raise NoPictureError(f"the image is {now} pixels now, and was {then} when it was scored")
     x, y, width, height = part
-    shown = image.crop((x, y, x + width, y + height))
+    return image.crop((x, y, x + width, y + height))
+
+
+def make_picture(
+    name: str, folder: Folder, image_size: tuple[int, int], part: Part, max_size: int
+) -> Picture:
+    """Return a picture of a part of an image, its longer side at most ``max_size`` pixels.
+
+    Raises
+    ------
+    NoPictureError
+        As `read_part`.
+    """
+    shown = read_part(name, folder, image_size, part)
     shown.thumbnail((max_size, max_size), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     shown.save(buffer, "JPEG", quality=_QUALITY, optimize=True)
