@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import vl4pose
-from vl4pose.score_table import SCHEMA, ScoreTable
+from vl4pose.score_table import METADATA_KEY, SCHEMA, ScoreTable
 
 SIZE = 16  # of the heatmaps, in pixels
 
@@ -87,3 +89,39 @@ def made_scores(
         "heatmap_size": [SIZE, SIZE],
     }
     return ScoreTable(table, {**told, **metadata})
+
+
+def save_file(table: ScoreTable, path: Path, rows_per_group: int = 1000) -> Path:
+    """Write a table to a file as ``vl4pose score`` does."""
+    import pyarrow.parquet as pq
+
+    told = {METADATA_KEY: json.dumps(table.metadata).encode()}
+    rows = table.rows.replace_schema_metadata(told)
+    pq.write_table(rows, path, row_group_size=rows_per_group)
+    return path
+
+
+def save_folder(table: ScoreTable, path: Path, shard_rows: int) -> Path:
+    """Write a table to a folder of shards as ``vl4pose score`` does."""
+    from vl4pose.pool.manifest import MANIFEST, Manifest
+    from vl4pose.pool.shards import ShardEntry, sha256_of, shards_of
+
+    path.mkdir()
+    metadata = json.loads(json.dumps(table.metadata))
+    metadata["settings"]["run"] = {"shard_rows": shard_rows}
+    manifest = Manifest(metadata, len(table), "")
+    for shard in shards_of(len(table), shard_rows):
+        rows = range(shard.start, shard.start + len(shard))
+        file = save_file(table.take(rows), path / shard.file)
+        failed = table.take(rows).rows["error"].drop_null()
+        counts = {
+            "found": len(shard),
+            "scored": len(shard) - len(failed),
+            "flagged": 0,
+            "failed": len(failed),
+        }
+        manifest.entries[shard.index] = ShardEntry(
+            file.name, len(shard), sha256_of(file.read_bytes()), counts, (SIZE, SIZE)
+        )
+    (path / MANIFEST).write_bytes(manifest.to_bytes())
+    return path

@@ -7,9 +7,10 @@ reports and exports read both.
 from __future__ import annotations
 
 import errno
+import functools
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,7 @@ import pyarrow.parquet as pq
 from vl4pose.skeleton import Skeleton
 
 if TYPE_CHECKING:
+    from vl4pose.pool.shards import ShardEntry
     from vl4pose.pool.storage import Folder
 
 __all__ = ["METADATA_KEY", "SCHEMA", "ScoreTable", "read_scores"]
@@ -128,6 +130,7 @@ def read_scores(
     *,
     partial: bool = False,
     columns: Sequence[str] | None = None,
+    rows: npt.ArrayLike | None = None,
 ) -> ScoreTable:
     """Read a table of scores or a selection.
 
@@ -140,6 +143,9 @@ def read_scores(
         in the order of the pool.
     columns : sequence of str, optional
         Keep these alone. A million rows take some 2 GB with all their columns.
+    rows : (n,) array_like of int, optional
+        Read the rows of these indices alone, in their order, in the memory that they take. What
+        holds none of them is not read: of no rows, only what there is to know of the table.
 
     Raises
     ------
@@ -159,18 +165,31 @@ def read_scores(
         place, _, name = str(path).rstrip("/").rpartition("/")
         if name.lower().endswith(".parquet"):
             source: Any = pa.BufferReader(open_folder(place).read(name))
-            return _table_of_file(path, source, columns)
-        return _table_of_folder(path, open_folder(path), partial, columns)
+            return _table_of_file(path, source, columns, rows)
+        return _table_of_folder(path, open_folder(path), partial, columns, rows)
     if Path(path).is_dir():
-        return _table_of_folder(path, LocalFolder(Path(path)), partial, columns)
-    return _table_of_file(path, Path(path), columns)
+        return _table_of_folder(path, LocalFolder(Path(path)), partial, columns, rows)
+    return _table_of_file(path, Path(path), columns, rows)
 
 
 def _table_of_file(
-    path: str | os.PathLike[str], source: Any, columns: Sequence[str] | None
+    path: str | os.PathLike[str],
+    source: Any,
+    columns: Sequence[str] | None,
+    indices: npt.ArrayLike | None,
 ) -> ScoreTable:
+    names = None if columns is None else list(columns)
     try:
-        rows = pq.read_table(source, columns=None if columns is None else list(columns))
+        if indices is None:
+            rows = pq.read_table(source, columns=names)
+        else:
+            with pq.ParquetFile(source) as file:
+                groups = range(file.num_row_groups)
+                picked = _PickedRows(indices, file.schema_arrow.empty_table())
+                for group in groups:
+                    read = functools.partial(file.read_row_group, group, columns=names)
+                    picked.take(file.metadata.row_group(group).num_rows, read)
+            rows = picked.table(names)
     except pa.ArrowInvalid as error:
         raise ValueError(f"'{path}' must be a table of vl4pose score: {error}") from error
     metadata = (rows.schema.metadata or {}).get(METADATA_KEY)
@@ -181,8 +200,40 @@ def _table_of_file(
     return ScoreTable(rows.replace_schema_metadata(None), json.loads(metadata))
 
 
+class _PickedRows:
+    """Rows that are picked out of the parts of a table, one part after the other."""
+
+    def __init__(self, indices: npt.ArrayLike, empty: pa.Table) -> None:
+        wanted = np.asarray(indices, np.int64)
+        self._order = np.argsort(wanted, kind="stable")
+        self._wanted = wanted[self._order]
+        self._empty = empty
+        self._parts: list[pa.Table] = []
+        self._start = 0
+
+    def take(self, num_rows: int, read: Callable[[], pa.Table]) -> None:
+        """Pick from a part of so many rows, which is read if there is anything to pick."""
+        first, last = np.searchsorted(self._wanted, [self._start, self._start + num_rows])
+        if last > first:
+            self._parts.append(read().take(pa.array(self._wanted[first:last] - self._start)))
+        self._start += num_rows
+
+    def table(self, names: list[str] | None) -> pa.Table:
+        """Return the rows in the order that was asked for."""
+        outside = self._wanted[(self._wanted < 0) | (self._wanted >= self._start)]
+        if len(outside):
+            raise ValueError(f"rows must be from 0 to {self._start - 1}, got {outside[0]}")
+        empty = self._empty if names is None else self._empty.select(names)
+        table = pa.concat_tables([empty, *(part.cast(empty.schema) for part in self._parts)])
+        return table.take(pa.array(np.argsort(self._order, kind="stable")))
+
+
 def _table_of_folder(
-    path: str | os.PathLike[str], folder: Folder, partial: bool, columns: Sequence[str] | None
+    path: str | os.PathLike[str],
+    folder: Folder,
+    partial: bool,
+    columns: Sequence[str] | None,
+    indices: npt.ArrayLike | None,
 ) -> ScoreTable:
     from vl4pose.pool.manifest import MANIFEST, Manifest
     from vl4pose.pool.shards import sha256_of
@@ -203,8 +254,9 @@ def _table_of_folder(
             "rows: finish it with vl4pose score --resume, or read it with partial=True"
         )
     names = SCHEMA.names if columns is None else list(columns)
-    tables = [SCHEMA.empty_table().select(names)]
-    for _, entry in sorted(manifest.entries.items()):
+    schema = SCHEMA.empty_table().select(names).schema
+
+    def read(entry: ShardEntry) -> pa.Table:
         try:
             content = folder.read(entry.file)
         except FileNotFoundError:
@@ -215,5 +267,14 @@ def _table_of_folder(
                 "vl4pose score --resume makes it again"
             )
         rows = pq.read_table(pa.BufferReader(content), columns=names).select(names)
-        tables.append(rows.replace_schema_metadata(None).cast(tables[0].schema))
-    return ScoreTable(pa.concat_tables(tables), manifest.table_metadata())
+        return rows.replace_schema_metadata(None).cast(schema)
+
+    entries = [entry for _, entry in sorted(manifest.entries.items())]
+    if indices is None:
+        rows = pa.concat_tables([schema.empty_table(), *map(read, entries)])
+    else:
+        picked = _PickedRows(indices, schema.empty_table())
+        for entry in entries:
+            picked.take(entry.rows, functools.partial(read, entry))
+        rows = picked.table(None)
+    return ScoreTable(rows, manifest.table_metadata())
