@@ -11,6 +11,7 @@ as batches are cut by position they come to the same bytes. Ray hands on one res
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import logging
 import os
 import pickle
@@ -19,7 +20,7 @@ import socket
 import threading
 import time
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -29,6 +30,7 @@ import pyarrow as pa
 import torch
 
 from vl4pose import __version__
+from vl4pose.cli.annotations import Person
 from vl4pose.cli.freed_memory import keep_freed_memory
 from vl4pose.pool.environment import environment
 from vl4pose.pool.errors import PoolError
@@ -44,7 +46,7 @@ from vl4pose.pool.worker import BatchScorer
 if TYPE_CHECKING:
     from vl4pose.pool.run import Advance
 
-__all__ = ["RayEngine"]
+__all__ = ["Ledger", "Outcome", "RayEngine", "ShardScorer", "Task", "is_ray_installed", "session"]
 
 # Ray reads these when it is imported or started. Its usage statistics are sent only where somebody
 # asked for them; its messages about workers that it replaces are in its own log files as well.
@@ -61,7 +63,7 @@ _PARTS = ("wait_s", "network_s", "score_s", "rows_s", "read_s", "crop_s")
 
 
 @dataclass(frozen=True)
-class _Task:
+class Task:
     """What every worker is told."""
 
     settings: PoolSettings
@@ -74,7 +76,7 @@ class _Task:
 
 
 @dataclass(frozen=True)
-class _Outcome:
+class Outcome:
     """What comes back of a shard: rows, or a sentence."""
 
     shard: Shard
@@ -83,7 +85,7 @@ class _Outcome:
     environment: dict[str, Any] | None = None
     parts: dict[str, float] | None = None
     elapsed_s: float = 0.0
-    attempt: int = 1
+    lost: Sequence[str] = ()  # the nodes of workers that began it before
     error: PoolError | None = None
 
 
@@ -132,7 +134,11 @@ class RayEngine:
         tell: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self.timing = Timing()
-        self._settings = settings
+        # A worker has a working directory of its own.
+        files = ("pose", "aux", "params", "settings_file")
+        given = {name: getattr(settings, name) for name in files}
+        paths = {name: os.path.abspath(path) for name, path in given.items() if path is not None}  # noqa: PTH100
+        self._settings = replace(settings, **paths)
         self._options = options
         self._trust = trust
         self._workers = workers
@@ -151,7 +157,7 @@ class RayEngine:
         """Yield the shards in the order in which they become ready."""
         if not shards:
             return
-        with _session(self._ray, self._options.where(), self._cpus * self._options.actors[0]):
+        with session(self._options.where(), self._cpus * self._options.actors[0]):
             ledger = self._start_ledger()
             with _following(self._ray, ledger, advance):
                 for outcome in self._outcomes(source, shards, ledger):
@@ -162,11 +168,11 @@ class RayEngine:
         on_cpu = torch.device(self._settings.device).type == "cpu"
         return (self._settings.num_threads or 1) if on_cpu else self._workers
 
-    def _scored(self, outcome: _Outcome) -> ScoredShard:
-        if outcome.attempt > 1:
+    def _scored(self, outcome: Outcome) -> ScoredShard:
+        for node in outcome.lost:
             self._tell(
-                f"A worker was lost while it scored '{outcome.shard.file}', which Ray had scored "
-                "again."
+                f"A worker on the node {node} was lost while it scored '{outcome.shard.file}', "
+                "which Ray had scored again."
             )
         if outcome.error is not None:
             raise outcome.error
@@ -178,9 +184,7 @@ class RayEngine:
         self.timing.workers_s += outcome.elapsed_s
         return ScoredShard(outcome.shard, outcome.rows, outcome.heatmap_size, outcome.environment)
 
-    def _outcomes(
-        self, source: Source, shards: Sequence[Shard], ledger: Any
-    ) -> Generator[_Outcome]:
+    def _outcomes(self, source: Source, shards: Sequence[Shard], ledger: Any) -> Generator[Outcome]:
         ray = self._ray
         data = ray.data.from_items(
             [{"shard": _packed_shard(source, shard)} for shard in shards],
@@ -190,15 +194,13 @@ class RayEngine:
         data.context.print_on_execution_start = False
         fewest, most = self._options.actors
         scored = data.map_batches(
-            _ShardScorer,
+            ShardScorer,
             fn_constructor_args=(pickle.dumps(self._task(source, shards)), ledger),
             batch_size=1,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(min_size=fewest, max_size=most),
             num_cpus=self._cpus_that_fit(),
             num_gpus=self._gpus,
-            # For threads of torch that are not told: see _ShardScorer.
-            runtime_env={"env_vars": {"OMP_NUM_THREADS": str(self._settings.num_threads)}},
         )
         missing = {shard.index for shard in shards}
         try:
@@ -206,7 +208,7 @@ class RayEngine:
                 batch_size=None, batch_format="pyarrow", prefetch_batches=0
             ):
                 for packed in block["outcome"].to_pylist():
-                    outcome: _Outcome = pickle.loads(packed)
+                    outcome: Outcome = pickle.loads(packed)
                     missing.discard(outcome.shard.index)
                     yield outcome
         except ray.exceptions.RayError as error:
@@ -214,10 +216,10 @@ class RayEngine:
         if missing:
             raise PoolError(f"Ray has lost {len(missing)} of {len(shards)} shards")
 
-    def _task(self, source: Source, shards: Sequence[Shard]) -> _Task:
+    def _task(self, source: Source, shards: Sequence[Shard]) -> Task:
         threads = self._settings.num_threads
         assert threads is not None
-        return _Task(
+        return Task(
             self._settings,
             self._trust,
             self._workers,
@@ -247,24 +249,25 @@ class RayEngine:
         here = ray.get_runtime_context().get_node_id()
         strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(here, soft=True)
         return (
-            ray.remote(_Ledger)
+            ray.remote(Ledger)
             .options(num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=strategy)
             .remote()
         )
 
 
-class _Ledger:
+class Ledger:
     """How often each shard was begun, and how far it has come: what outlives a worker."""
 
     def __init__(self) -> None:
-        self._attempts: Counter[int] = Counter()
+        self._begun: defaultdict[int, list[tuple[str, int]]] = defaultdict(list)
         self._rows: Counter[int] = Counter()
 
-    def begin(self, index: int) -> int:
-        """Return which attempt at a shard this is, from 1."""
-        self._attempts[index] += 1
+    def begin(self, index: int, node: str, process: int) -> list[str]:
+        """Note who begins a shard, and return the nodes of those who began it before."""
+        before = [node for node, _ in self._begun[index]]
+        self._begun[index].append((node, process))
         self._rows[index] = 0
-        return self._attempts[index]
+        return before
 
     def advance(self, index: int, count: int) -> None:
         """Add the rows of a batch."""
@@ -275,7 +278,7 @@ class _Ledger:
         return self._rows.total()
 
 
-class _ShardScorer:
+class ShardScorer:
     """What an actor of Ray Data does. Errors of the user's networks come back as results.
 
     Raised, they would reach the user as a page of Ray's traces, after a retry.
@@ -287,7 +290,8 @@ class _ShardScorer:
         keep_freed_memory()
         self._ray: Any = ray
         self._ledger = ledger
-        self._task: _Task = pickle.loads(task)
+        self._node: str = self._ray.util.get_node_ip_address()
+        self._task: Task = pickle.loads(task)
         self._scorer: BatchScorer | None = None
         self._error: PoolError | None = None
         try:
@@ -296,22 +300,25 @@ class _ShardScorer:
             self._error = error
 
     def __call__(self, batch: pa.Table) -> pa.Table:
+        """Return what has come of the one shard of a batch."""
         (packed,) = batch["shard"].to_pylist()
         shard, people = _unpacked_shard(packed)
-        return pa.table({"outcome": pa.array([pickle.dumps(self._outcome(shard, people))])})
+        return pa.table({"outcome": pa.array([pickle.dumps(self.outcome(shard, people))])})
 
-    def _outcome(self, shard: Shard, people: People) -> _Outcome:
+    def outcome(self, shard: Shard, people: Sequence[Person]) -> Outcome:
+        """Return the rows of a shard, or what is wrong."""
         if self._scorer is None:
-            return _Outcome(shard, error=self._error)
-        attempt = self._ray.get(self._ledger.begin.remote(shard.index))
-        if attempt > _MOST_ATTEMPTS:
+            return Outcome(shard, error=self._error)
+        lost = self._ray.get(self._ledger.begin.remote(shard.index, self._node, os.getpid()))
+        if len(lost) == _MOST_ATTEMPTS:
             sentence = (
                 f"'{shard.file}' was begun {_MOST_ATTEMPTS} times, and each time its worker was "
-                "lost (for want of memory, perhaps: fewer actors on a node, or smaller batches)"
+                f"lost, at last on the node {lost[-1]} (for want of memory, perhaps: fewer actors "
+                "on a node, or smaller batches)"
             )
-            return _Outcome(shard, error=PoolError(sentence))
-        # Of the calling thread, which is not the one of __init__: OpenMP and torch have a number of
-        # threads for each, and Ray set it to the CPUs of this actor.
+            return Outcome(shard, error=PoolError(sentence))
+        # Of the calling thread, which is not the one of __init__: OpenMP has a number of threads
+        # for each, and for new ones it is what Ray sets, the CPUs of this actor.
         threads = self._task.settings.num_threads
         assert threads is not None
         torch.set_num_threads(threads)
@@ -326,21 +333,21 @@ class _ShardScorer:
                 advance=lambda count: self._ledger.advance.remote(shard.index, count),
             )
         except PoolError as error:
-            return _Outcome(shard, error=type(error)(str(error)))
+            return Outcome(shard, error=type(error)(str(error)))
         after = asdict(self._scorer.timing)
-        return _Outcome(
+        return Outcome(
             shard,
             scored.rows,
             scored.heatmap_size,
             environment(self._task.settings.device),
             {part: after[part] - before[part] for part in _PARTS},
             time.perf_counter() - start,
-            attempt,
+            lost,
         )
 
     def _load(self) -> BatchScorer:
         task = self._task
-        node = f"the node {self._ray.util.get_node_ip_address()}"
+        node = f"the node {self._node}"
         if task.version != __version__:
             raise PoolError(f"{node} has vl4pose {__version__}, and this machine {task.version}")
         try:
@@ -389,6 +396,11 @@ def _an_image(source: Source, shards: Sequence[Shard]) -> str | None:
     return None
 
 
+def is_ray_installed() -> bool:
+    """Return whether there is a Ray to import."""
+    return importlib.util.find_spec("ray") is not None
+
+
 def _quiet_ray() -> Any:
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
@@ -427,8 +439,22 @@ def _check_reachable(address: str) -> None:
 
 
 @contextmanager
-def _session(ray: Any, address: str | None, cpus: int) -> Iterator[None]:
-    """Connect to Ray or start it, and end that again, unless the process is connected already."""
+def session(address: str | None, cpus: int) -> Iterator[None]:
+    """Connect to Ray or start it, and end that again, unless the process is connected already.
+
+    Parameters
+    ----------
+    address : str, optional
+        None starts one on this machine.
+    cpus : int
+        That a Ray of this machine is to have at least, whether the machine has them or not.
+
+    Raises
+    ------
+    PoolError
+        If Ray does not start.
+    """
+    ray = _quiet_ray()
     with _warnings_of_ray_ignored():
         if ray.is_initialized():
             yield
