@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +13,19 @@ pytest.importorskip("torch")  # of the other commands
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 
-from made_scores import made_scores  # noqa: E402
+from made_scores import made_scores, save_file  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
 import vl4pose  # noqa: E402
 from vl4pose.cli.app import app  # noqa: E402
-from vl4pose.score_table import METADATA_KEY, ScoreTable, read_scores  # noqa: E402
+from vl4pose.score_table import read_scores  # noqa: E402
 
 POOL = made_scores(40, failed=(3, 17))
 
 
-def save(table: ScoreTable, path: Path) -> Path:
-    told = {METADATA_KEY: json.dumps(table.metadata).encode()}
-    pq.write_table(table.rows.replace_schema_metadata(told), path)
-    return path
-
-
 @pytest.fixture
 def scores(tmp_path: Path) -> Path:
-    return save(POOL, tmp_path / "scores.parquet")
+    return save_file(POOL, tmp_path / "scores.parquet")
 
 
 def invoke(*args: object) -> Any:
@@ -72,9 +65,9 @@ def test_the_file_is_that_of_the_python_call(scores: Path, tmp_path: Path) -> No
 
 
 def test_all_options_at_once(scores: Path, tmp_path: Path) -> None:
-    labelled = save(POOL.take([0, 11]), tmp_path / "labelled.parquet")
+    labelled = save_file(POOL.take([0, 11]), tmp_path / "labelled.parquet")
     validation = made_scores(30, seed=5)
-    reference = save(validation, tmp_path / "validation.parquet")
+    reference = save_file(validation, tmp_path / "validation.parquet")
     out = tmp_path / "selection.parquet"
     output = run(
         *(scores, "--budget", 6, "--out", out, "--strategy", "likelihood+entropy"),
@@ -152,7 +145,7 @@ def test_a_column_from_its_lowest_value(scores: Path, tmp_path: Path) -> None:
 
 def test_names_of_images_cannot_write_to_the_terminal(tmp_path: Path) -> None:
     hostile = made_scores(2, images=["\x1b[2Ja.jpg", "[red]b[/red].jpg"])
-    scores = save(hostile, tmp_path / "scores.parquet")
+    scores = save_file(hostile, tmp_path / "scores.parquet")
     output = run(scores, "--budget", 2, "--out", tmp_path / "selection.parquet")
     assert "\x1b" not in output
     assert "\\x1b[2Ja.jpg" in output
@@ -216,7 +209,7 @@ def test_files_that_are_no_tables(scores: Path, tmp_path: Path) -> None:
 
 
 def test_without_embeddings_there_is_no_diversity(tmp_path: Path) -> None:
-    scores = save(made_scores(5, embedding_size=None), tmp_path / "scores.parquet")
+    scores = save_file(made_scores(5, embedding_size=None), tmp_path / "scores.parquet")
     out = tmp_path / "selection.parquet"
     message = error(scores, "--budget", 3, "--out", out, "--diversity", "k-centre")
     assert "--embeddings" in message

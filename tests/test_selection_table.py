@@ -15,7 +15,7 @@ import pytest
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 
-from made_scores import made_scores  # noqa: E402
+from made_scores import made_scores, save_file, save_folder  # noqa: E402
 
 import vl4pose  # noqa: E402
 from vl4pose import reference  # noqa: E402
@@ -30,7 +30,7 @@ from vl4pose.active.reasons import (  # noqa: E402
     sentence,
 )
 from vl4pose.active.selection_table import SELECTION_FIELDS  # noqa: E402
-from vl4pose.score_table import METADATA_KEY, SCHEMA, ScoreTable, read_scores  # noqa: E402
+from vl4pose.score_table import SCHEMA, ScoreTable, read_scores  # noqa: E402
 
 LSP = vl4pose.get_skeleton("lsp")
 POOL = made_scores(40, failed=(3, 17))
@@ -108,22 +108,41 @@ class TestTable:
         assert again.rows.schema == table.rows.schema
         assert column(again, "rank") == [1, 2, 3, 4]
 
-    @pytest.mark.parametrize("kind", ["pyarrow", "path", "string", "mapping"])
+    @pytest.mark.parametrize("kind", ["pyarrow", "path", "string", "folder", "mapping"])
     def test_a_pool_comes_in_several_forms(self, kind: str, tmp_path: Path) -> None:
-        path = tmp_path / "scores.parquet"
-        told = {METADATA_KEY: json.dumps(POOL.metadata).encode()}
-        rows = POOL.rows.replace_schema_metadata(told)
-        pq.write_table(rows, path)
+        path = save_file(POOL, tmp_path / "scores.parquet", rows_per_group=9)
         pool = {
-            "pyarrow": rows,
+            "pyarrow": pq.read_table(path),
             "path": path,
             "string": str(path),
+            "folder": save_folder(POOL, tmp_path / "scores", shard_rows=8),
             "mapping": {"score": POOL.numbers("score")},
         }[kind]
         selection = vl4pose.select(pool, 6)
         assert selection.rows.tolist() == vl4pose.select(POOL, 6).rows.tolist()
         if kind != "mapping":
             assert selection.to_table().rows.equals(vl4pose.select(POOL, 6).to_table().rows)
+        if kind in ("path", "string", "folder"):
+            known = save_file(POOL.take([0, 3, 9]), tmp_path / "known.parquet")
+            options = {"diversity": "k-centre", "reference": pool}
+            diverse = vl4pose.select(pool, 6, labelled=known, **options).to_table()
+            same = vl4pose.select(
+                read_scores(pool), 6, labelled=read_scores(known), **options
+            ).to_table()
+            assert diverse.rows.equals(same.rows)
+            assert diverse.metadata == same.metadata
+            assert diverse.metadata["selection"]["labelled"] == 3
+            assert diverse.metadata["selection"]["reference"]["file"] == str(pool)
+
+    def test_a_file_that_changes_meanwhile_is_refused(self, tmp_path: Path) -> None:
+        path = save_file(POOL, tmp_path / "scores.parquet")
+        selection = vl4pose.select(path, 6)
+        save_file(made_scores(40, seed=1), path)
+        with pytest.raises(RuntimeError, match=r"scores.parquet' must stay as it is while rows"):
+            selection.to_table()
+        path.unlink()
+        with pytest.raises(RuntimeError, match=r"scores.parquet' must stay as it is while rows"):
+            selection.to_table()
 
     def test_a_table_of_ones_own_has_no_bones_to_tell_of(self) -> None:
         selection = vl4pose.select(pa.table({"score": [-1.0, None, -3.0], "image": list("abc")}), 2)

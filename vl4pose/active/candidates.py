@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from vl4pose.active.score_columns import (
     ScoreColumns,
     as_embeddings,
     as_score_table,
-    embeddings_of,
+    score_columns,
 )
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def pool_embeddings(embeddings: Any, columns: ScoreColumns) -> npt.NDArray[Any]:
         ``embeddings must ...``.
     """
     if embeddings is None:
-        points = None if columns.table is None else embeddings_of(columns.table)
+        points = columns.embeddings()
         if points is None:
             where = "" if columns.table is None else ", or the table scored with --embeddings"
             raise ValueError(
@@ -144,36 +145,38 @@ def known_labels(
     """
     if labelled is None:
         return None
-    table = as_score_table(labelled)
-    if table is None and embeddings is None:
+    source = labelled if isinstance(labelled, ScoreColumns) else None
+    if isinstance(labelled, str | os.PathLike) or as_score_table(labelled) is not None:
+        source = score_columns(labelled)
+    if source is None and embeddings is None:
         raise ValueError("labelled must go with diversity or min_separation where it is embeddings")
     points = None
     if embeddings is not None:
         size = embeddings.shape[1]
-        points = _labelled_embeddings(labelled, table, size).astype(embeddings.dtype)
+        points = _labelled_embeddings(labelled, source, size).astype(embeddings.dtype)
         if points.shape[1] != size:
             raise ValueError(
                 f"labelled must have as many values a row as the embeddings ({size}), got "
                 f"{points.shape[1]}"
             )
     in_pool = np.zeros(columns.num_rows, np.bool_)
-    if table is None:
+    if source is None:
         assert points is not None
         return Labelled(len(points), points, in_pool)
-    if columns.table is not None:
-        in_pool = _in_both(columns.table, table)
-    return Labelled(len(table), points, in_pool)
+    if columns.table is not None and source.table is not None:
+        in_pool = _in_both(columns.table, source.table)
+    return Labelled(source.num_rows, points, in_pool)
 
 
-def _labelled_embeddings(labelled: Any, table: ScoreTable | None, size: int) -> npt.NDArray[Any]:
-    if table is None:
+def _labelled_embeddings(labelled: Any, source: ScoreColumns | None, size: int) -> npt.NDArray[Any]:
+    if source is None:
         points = as_embeddings(labelled, "labelled")
         if not np.isfinite(points).all():
             raise ValueError("labelled must hold finite embeddings, got NaN or inf")
         return points
-    if not len(table):
+    if not source.num_rows:
         return np.empty((0, size))
-    of_table = embeddings_of(table)
+    of_table = source.embeddings()
     if of_table is None:
         raise ValueError("labelled must be a table with embeddings, got one without")
     return of_table[np.isfinite(of_table).all(1)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,8 +106,7 @@ def reference_of(reference: Any, pool: ScoreColumns) -> Reference:
         raise ValueError("reference must hold scores, got none")
     if columns.table is not None and pool.table is not None:
         _check_alike(columns.table.metadata, pool.table.metadata)
-    name = os.fspath(reference) if isinstance(reference, str | os.PathLike) else None
-    made = _reference(columns, is_pool=False, name=name)
+    made = _reference(columns, is_pool=False, name=columns.path)
     if made.scores is None or not len(made.scores):
         raise ValueError("reference must hold scores, got none that is a number")
     return made

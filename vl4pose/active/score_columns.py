@@ -29,6 +29,8 @@ __all__ = [
 
 Float64Array = npt.NDArray[np.float64]
 
+_RANKABLE = ("confidence", "per_link")  # of the columns of lists
+
 
 @dataclass(frozen=True)
 class ScoreColumns:
@@ -43,13 +45,16 @@ class ScoreColumns:
     read : callable
         Returns the column of a name, (N,) or (N, J) float64, NaN where there is no value.
     table : ScoreTable or None
-        Where the scores came as one.
+        Where the scores came as one; of a file or folder, only what a ranking can be made of.
+    path : str or None
+        Where the rest of the table is.
     """
 
     num_rows: int
     names: tuple[str, ...] | None
     read: Callable[[str], Float64Array]
     table: ScoreTable | None = None
+    path: str | None = None
 
     def numbers(self, name: str, reduce: Callable[..., Any] | None = None) -> Float64Array:
         """Return a column (N,), NaN where there is no value.
@@ -79,6 +84,37 @@ class ScoreColumns:
         """Whether there is a score: of one array, the array is it."""
         return self.names is None or self.has("score")
 
+    def embeddings(self) -> npt.NDArray[np.float32] | None:
+        """Return the column of embeddings (N, D), NaN where a row has none; None without any."""
+        return None if self.table is None else embeddings_of(self.path or self.table)
+
+    def rows(self, indices: npt.NDArray[np.int64]) -> ScoreTable:
+        """Return rows of the table with all their columns.
+
+        Raises
+        ------
+        TypeError
+            ``scores must be a table``, where they are arrays.
+        RuntimeError
+            If the file has changed since the scores were read.
+        """
+        if self.table is None:
+            raise TypeError("scores must be a table to make a table of a selection, got arrays")
+        if self.path is None:
+            return self.table.take(indices)
+        from vl4pose.score_table import read_scores
+
+        names = [name for name in ("image", "score") if name in self.table.rows.column_names]
+        known = self.table.take(indices).rows.select(names)
+        try:
+            table = read_scores(self.path, rows=indices)
+            is_same = table.rows.select(names).equals(known)
+        except (KeyError, OSError, ValueError):
+            is_same = False
+        if not is_same:
+            raise RuntimeError(f"'{self.path}' must stay as it is while rows are selected from it")
+        return table
+
     def has(self, name: str) -> bool:
         """Return whether a column is there by its own name."""
         return self.names is not None and name in self.names
@@ -86,6 +122,8 @@ class ScoreColumns:
 
 def score_columns(scores: Any) -> ScoreColumns:
     """Return anything that ``select`` takes as scores as columns."""
+    if isinstance(scores, ScoreColumns):
+        return scores
     if isinstance(scores, Analysis):
         scores = {
             "score": scores.score,
@@ -95,6 +133,8 @@ def score_columns(scores: Any) -> ScoreColumns:
         }
     if isinstance(scores, Mapping):
         return _columns_of_arrays(scores)
+    if isinstance(scores, str | os.PathLike):
+        return _columns_of_table(_rankable(scores), os.fspath(scores))
     table = as_score_table(scores)
     if table is not None:
         return _columns_of_table(table)
@@ -103,16 +143,7 @@ def score_columns(scores: Any) -> ScoreColumns:
 
 
 def as_score_table(value: Any) -> ScoreTable | None:
-    """Return a table of scores from itself, a pyarrow.Table or a path; None for anything else."""
-    if isinstance(value, str | os.PathLike):
-        try:
-            from vl4pose.score_table import read_scores
-        except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(
-                f"'{os.fspath(value)}' cannot be read without pyarrow: pip install 'vl4pose[cli]'",
-                name=error.name,
-            ) from error
-        return read_scores(value)
+    """Return a table of scores from itself or a pyarrow.Table; None for anything else."""
     kind = type(value)
     module = kind.__module__.partition(".")[0]
     if kind.__name__ == "ScoreTable" and module == "vl4pose":
@@ -128,8 +159,19 @@ def as_score_table(value: Any) -> ScoreTable | None:
     return None
 
 
-def embeddings_of(table: ScoreTable) -> npt.NDArray[np.float32] | None:
-    """Return the column of embeddings (N, D), NaN where a row has none; None where none has one."""
+def embeddings_of(table: ScoreTable | str) -> npt.NDArray[np.float32] | None:
+    """Return the column of embeddings (N, D), NaN where a row has none; None where none has one.
+
+    Raises
+    ------
+    ValueError
+        ``embedding must have one length in all rows``.
+    """
+    if isinstance(table, str):
+        read = _reader(table)
+        if "embedding" not in read(table, rows=[]).rows.column_names:
+            return None
+        table = read(table, columns=["embedding"])
     if "embedding" not in table.rows.column_names:
         return None
     parts = [part for part in table.rows["embedding"].chunks if len(part)]
@@ -139,6 +181,8 @@ def embeddings_of(table: ScoreTable) -> npt.NDArray[np.float32] | None:
     sizes = {len(f) // p.sum() for f, p in zip(flat, present, strict=True) if p.any()}
     if not sizes or 0 in sizes:
         return None
+    if len(sizes) > 1:
+        raise ValueError(f"embedding must have one length in all rows, got {sorted(sizes)}")
     (size,) = sizes
     points = np.full((len(table), size), np.nan, np.float32)
     start = 0
@@ -198,7 +242,26 @@ def _columns_of_arrays(arrays: Mapping[Any, Any]) -> ScoreColumns:
     return ScoreColumns(num_rows, tuple(columns), columns.__getitem__)
 
 
-def _columns_of_table(table: ScoreTable) -> ScoreColumns:
+def _reader(path: str | os.PathLike[str]) -> Callable[..., ScoreTable]:
+    try:
+        from vl4pose.score_table import read_scores
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"'{os.fspath(path)}' cannot be read without pyarrow: pip install 'vl4pose[cli]'",
+            name=error.name,
+        ) from error
+    return read_scores
+
+
+def _rankable(path: str | os.PathLike[str]) -> ScoreTable:
+    """Read the columns that rankings and percentiles are made of: a part of the memory of all."""
+    read = _reader(path)
+    schema = read(path, rows=[]).rows.schema
+    columns = [f.name for f in schema if f.name in _RANKABLE or not f.type.num_fields]
+    return read(path, columns=columns)
+
+
+def _columns_of_table(table: ScoreTable, path: str | None = None) -> ScoreColumns:
     import pyarrow as pa
 
     def is_number(kind: pa.DataType) -> bool:
@@ -213,4 +276,4 @@ def _columns_of_table(table: ScoreTable) -> ScoreColumns:
             return table.numbers(name)
         return table.arrays(name)
 
-    return ScoreColumns(len(table), tuple(names), read, table)
+    return ScoreColumns(len(table), tuple(names), read, table, path)

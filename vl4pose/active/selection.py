@@ -16,7 +16,7 @@ from vl4pose.active.candidates import find_candidates, known_labels, pool_embedd
 from vl4pose.active.k_centre import k_centre
 from vl4pose.active.percentiles import Reference, reference_of
 from vl4pose.active.rankings import parse_strategy, priorities
-from vl4pose.active.score_columns import score_columns
+from vl4pose.active.score_columns import ScoreColumns, score_columns
 from vl4pose.active.spacing import FrameGaps, NearDuplicates, Spacing, pick_in_order
 from vl4pose.active.video_frames import frame_order, group_index
 from vl4pose.skeleton import shown
@@ -70,8 +70,8 @@ class Selection:
     percentile: npt.NDArray[np.float64]
     settings: dict[str, Any]
     counts: dict[str, int]
-    _table: ScoreTable | None = field(default=None, repr=False)
-    _reference: Reference | None = field(default=None, repr=False)
+    _columns: ScoreColumns = field(repr=False)
+    _reference: Reference = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -113,21 +113,18 @@ class Selection:
         ------
         TypeError
             ``scores must be a table``, where the selection was not made of one.
+        RuntimeError
+            If they came from a file, which is read again, and it is another one now.
         """
         from vl4pose.active.selection_table import selection_table
 
-        return selection_table(self, self._table_or_raise(), self._reference)
+        return selection_table(self, self._columns.rows(self.rows), self._reference)
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write :meth:`to_table` to a Parquet file, complete or not at all."""
         from vl4pose.active.selection_table import write_selection
 
         write_selection(self.to_table(), path)
-
-    def _table_or_raise(self) -> ScoreTable:
-        if self._table is None:
-            raise TypeError("scores must be a table to make a table of a selection, got arrays")
-        return self._table
 
 
 def select(
@@ -349,7 +346,7 @@ def select(
             "selected": len(rows),
             **{spacing.name: refused[spacing.name] for spacing in spacings},
         },
-        columns.table,
+        columns,
         compared,
     )
     if selection.shortfall is not None:

@@ -69,15 +69,20 @@ SELECTION_FIELDS = (
 )
 
 
-def selection_table(
-    selection: Selection, scores: ScoreTable, reference: Reference | None
-) -> ScoreTable:
-    """Return the chosen rows with the columns of ``SELECTION_FIELDS`` behind their own."""
-    compared = reference or Reference(True, None, None)
+def selection_table(selection: Selection, chosen: ScoreTable, reference: Reference) -> ScoreTable:
+    """Return the chosen rows with the columns of ``SELECTION_FIELDS`` behind their own.
+
+    Parameters
+    ----------
+    selection : Selection
+    chosen : ScoreTable
+        Its rows, in its order. If they are of a selection, that one's columns are replaced.
+    reference : Reference
+    """
     names = [field.name for field in SELECTION_FIELDS]
-    kept = [name for name in scores.rows.column_names if name not in names]
-    chosen = ScoreTable(scores.rows.select(kept), scores.metadata).take(selection.rows)
-    poses = pose_reasons(chosen, compared) if "skeleton" in scores.metadata else None
+    kept = [name for name in chosen.rows.column_names if name not in names]
+    chosen = ScoreTable(chosen.rows.select(kept), chosen.metadata)
+    poses = pose_reasons(chosen, reference) if "skeleton" in chosen.metadata else None
     strategy = parse_strategy(selection.settings["strategy"], selection.settings["lowest_first"])
     score = _numbers(chosen, "score", np.nan)
     status = _numbers(chosen, "status", 0)
@@ -93,7 +98,7 @@ def selection_table(
                 int(status[i]),
             ),
             poses[i] if poses else None,
-            compared,
+            reference,
         )
         for i in range(len(selection))
     ]
@@ -114,7 +119,7 @@ def selection_table(
             field, pa.array(columns[field.name], field.type, from_pandas=True)
         )
     metadata = {
-        **scores.metadata,
+        **chosen.metadata,
         "selection": {**selection.settings, "counts": selection.counts},
     }
     return ScoreTable(rows, metadata)

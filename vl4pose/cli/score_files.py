@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,7 @@ from vl4pose.cli.errors import UsageError, reason
 if TYPE_CHECKING:
     from vl4pose.score_table import ScoreTable
 
-__all__ = ["read_table"]
+__all__ = ["read_table", "reading_table"]
 
 
 def read_table(option: str, path: str) -> ScoreTable:
@@ -24,10 +26,17 @@ def read_table(option: str, path: str) -> ScoreTable:
     """
     from vl4pose.score_table import read_scores
 
+    with reading_table(option, path):
+        return read_scores(path)
+
+
+@contextmanager
+def reading_table(option: str, path: str) -> Iterator[None]:
+    """Raise the errors of `read_table` where the table that an option names is read otherwise."""
     if "://" not in path and not Path(path).is_dir():
         check_file(option, Path(path))
     try:
-        return read_scores(path)
+        yield
     except (OSError, ValueError) as error:
         message = reason(error)
         start = f"'{path}' "

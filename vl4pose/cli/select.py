@@ -7,14 +7,18 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
 
 from vl4pose.cli import options as opt
 from vl4pose.cli.checks import check_file, check_out
-from vl4pose.cli.errors import UsageError, needing_extras, reason
+from vl4pose.cli.errors import RunError, UsageError, needing_extras, reason
+from vl4pose.cli.score_files import reading_table
+
+if TYPE_CHECKING:
+    from vl4pose.active.score_columns import ScoreColumns
 
 __all__ = ["select"]
 
@@ -67,9 +71,9 @@ def select(
     with needing_extras():
         import vl4pose.active
         from vl4pose.cli.selection_summary import show_selection
-    pool = _read_table("SCORES", scores)
+    pool = _read("SCORES", scores)
     known = None if labelled is None else _read_labelled(labelled)
-    compared = None if reference is None else _read_table("--reference", reference)
+    compared = None if reference is None else _read("--reference", reference)
     with _naming_options(), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the summary says it
         selection = vl4pose.active.select(
@@ -90,8 +94,10 @@ def select(
             reference=compared,
             num_threads=num_threads,
         )
-    selection.settings["reference"]["file"] = reference
-    chosen = selection.to_table()
+    try:
+        chosen = selection.to_table()
+    except RuntimeError as error:  # the file is another one meanwhile
+        raise RunError(str(error)) from error
     vl4pose.active.write_selection(chosen, out)
     show_selection(selection, chosen, str(out), Console())
 
@@ -110,26 +116,16 @@ def _naming_options() -> Iterator[None]:
         raise UsageError(message) from error
 
 
-def _read_table(option: str, path: str) -> Any:
-    from vl4pose.score_table import read_scores
+def _read(option: str, path: str) -> ScoreColumns:
+    from vl4pose.active.score_columns import score_columns
 
-    if "://" not in path and not Path(path).is_dir():
-        check_file(option, Path(path))
-    try:
-        return read_scores(path)
-    except (OSError, ValueError) as error:
-        message = reason(error)
-        start = f"'{path}' "
-        raise UsageError(
-            f"{option} {message.removeprefix(start)}"
-            if message.startswith(start)
-            else f"{option}: cannot read '{path}': {message}"
-        ) from error
+    with reading_table(option, path):
+        return score_columns(path)
 
 
 def _read_labelled(path: str) -> Any:
     if not path.endswith(".npy"):
-        return _read_table("--labelled", path)
+        return _read("--labelled", path)
     check_file("--labelled", Path(path))
     try:
         return np.load(path, allow_pickle=False)
