@@ -119,6 +119,9 @@ def test_a_selection_is_marked_in_its_order(table, tmp_path):
     assert rows["reasons"][4] == "Reason number 1."
     assert rows["worst_links"][4] == [{"link": "head>neck", "log_likelihood": -9.5, "z": -4.25}]
     assert data["pictures"]["4"]["alt"].startswith("Reason number 1.")
+    others = [row for row in np.argsort(table.numbers("score"))[:39] if row not in (30, 4, 12)]
+    assert data["galleries"]["least"] == others[:2]
+    assert data["galleries"]["most"] == others[::-1][:2]
     assert sum(data["histogram"]["selected"]) == 3
 
 
@@ -145,17 +148,45 @@ def test_a_large_table_is_cut_to_what_matters_most(table, tmp_path):
     assert data["counts"]["rows"] == 40
     assert sum(data["histogram"]["counts"]) == 39
     order = np.argsort(table.numbers("score")).tolist()[:39]
+    order = [row for row in order if row not in (30, 4)]
     names = data["rows"]["image"]
-    expected = {30, 4, *order[-2:]} | set(order)
     kept = [int(name[:3]) for name in names]
     assert kept == sorted(kept)
     assert len(kept) == 12
-    assert {30, 4, *order[-2:]} <= set(kept) <= expected
-    others = [row for row in order if row not in (30, 4, *order[-2:])]
-    assert set(kept) - {30, 4, *order[-2:]} == set(others[:8])
+    assert set(kept) == {30, 4, *order[-2:], *order[:8]}
     # What refers to rows refers to them in the page.
     assert [names[row] for row in data["galleries"]["selected"]] == ["030.png", "004.png"]
     assert [names[row] for row in data["galleries"]["least"]] == [f"{r:03d}.png" for r in order[:2]]
+
+
+def test_what_does_not_exist_is_null_and_no_nan(table, tmp_path):
+    """As of a row whose link parameters are not finite."""
+    row = int(np.argsort(table.numbers("score"))[0])
+
+    def without(column, value=None):
+        values = table.rows[column].to_pylist()
+        values[row] = value
+        return with_column(table, column, values)
+
+    for column in ("refined_keypoints", "peak_index", "link_params", "score", "per_link"):
+        table = without(column)
+    table = without("status", 4)
+    peaks = table.rows["peaks"][row].as_py()
+    table = without("peaks", [[[*peak[:3], float("nan")] for peak in joint] for joint in peaks])
+    selection = selection_of(table, [row])
+    unknown = [{"link": "head>neck", "log_likelihood": float("nan"), "z": None}]
+    selection = with_column(selection, "worst_links", [unknown])
+    _, data, _ = report(table, tmp_path, selection)
+    assert data["counts"]["flagged"] == 1
+    picture = data["pictures"][str(row)]
+    assert "src" in picture
+    assert "marks" not in picture
+    assert picture["alt"] == "Reason number 0."
+    assert picture["peaks"][0][0][3] is None
+    assert data["rows"]["worst_links"][row] == [
+        {"link": "head>neck", "log_likelihood": None, "z": None}
+    ]
+    assert data["rows"]["score"][row] is None
 
 
 def test_a_table_without_any_score_has_a_page_that_says_so(tmp_path):

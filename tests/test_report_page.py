@@ -404,7 +404,7 @@ def test_hostile_names_and_messages_are_text(page, tmp_path):
     table = with_column(table, "error", [EVIL if i == 3 else None for i in range(12)])
     chosen = selection_of(table, [1, 3])
     chosen = with_column(chosen, "reasons", [EVIL, EVIL])
-    chosen = with_column(chosen, "swap_suspects", [[{"pair": EVIL, "gain": 1.0}]] * 2)
+    chosen = with_column(chosen, "swap_suspects", [[{"pair": EVIL, "gain": 3.0}]] * 2)
     skeleton = table.skeleton.to_json()
     for joint in (0, 1):
         old = skeleton["joints"][joint]

@@ -66,7 +66,8 @@ NumPictures = Annotated[
     typer.Option(
         metavar="INT",
         parser=whole_number("--num-pictures", 0),
-        help="Pictures of the least likely poses, and as many of the most likely.",
+        help="Pictures of the least likely poses that are not selected, and as many of the "
+        "most likely.",
     ),
 ]
 NumSelected = Annotated[

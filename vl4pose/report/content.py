@@ -41,6 +41,7 @@ _SELECTION_COLUMNS = (
     "rank", "priority", "chosen_by", "percentile", "worst_links", "ambiguous_joints",
     "swap_suspects", "reasons",
 )  # fmt: skip
+_LEAST_GAIN = math.log(10)  # nats by which an exchange of left and right is worth telling
 _DECODERS = 4
 
 
@@ -80,14 +81,14 @@ def gather(
     """Return what the page shows; the parameters are those of `write_report`."""
     picks = _picks(scores, selection)
     values = scores.numbers("score")
-    least, most = _extremes(values, num_pictures)
     chosen = sorted(picks, key=lambda row: picks[row].get("rank") or math.inf)
-    pictured = list(dict.fromkeys([*chosen[:num_selected], *least, *most]))
+    selected = np.zeros(len(scores), bool)
+    selected[chosen] = True
+    least, most = _extremes(np.where(selected, np.nan, values), num_pictures)
+    pictured = [*chosen[:num_selected], *least, *most]
     shown = _shown_rows(values, chosen, pictured, num_rows)
     place = {row: i for i, row in enumerate(shown.tolist())}
     rows = _Rows(scores.take(shown))
-    selected = np.zeros(len(scores), bool)
-    selected[chosen] = True
     data = {
         "name": name,
         "about": _about(scores, selection),
@@ -106,6 +107,7 @@ def gather(
             "unusual": drawing.UNUSUAL_Z,
         },
         "leastPeakWeight": LEAST_PEAK_WEIGHT,
+        "leastGain": _LEAST_GAIN,
         "status": {str(int(bit)): words for bit, words in _STATUS_WORDS.items()},
         "histogram": _histogram(values, selected),
         "rows": rows.columns() | _pick_columns(picks, shown),
@@ -163,7 +165,7 @@ def _picks(scores: ScoreTable, selection: ScoreTable | None) -> dict[int, dict[s
 def _extremes(values: FloatArray, count: int) -> tuple[list[int], list[int]]:
     """Return the rows of the lowest and of the highest scores; no row is among both."""
     order = np.argsort(values, kind="stable")
-    order = order[: np.isfinite(values).sum()]  # NaN comes last; a score is never infinite
+    order = order[np.isfinite(values[order])]
     half = len(order) // 2
     least = order[: min(count, len(order) - half)]
     most = order[::-1][: min(count, half)]
@@ -191,6 +193,7 @@ def _packed(values: npt.NDArray[Any], dtype: str) -> str:
 
 
 def _json_numbers(values: Iterable[float | None]) -> list[float | None]:
+    """Return numbers of six digits, and null for what is none or not finite."""
     return [
         None if value is None or not math.isfinite(value) else float(f"{value:.6g}")
         for value in values
@@ -362,12 +365,8 @@ def _add_pictures(
         made, detail = pictures[row], of_row[row]
         entry: dict[str, Any] = {
             "alt": _alt_text(rows, row, detail, said),
-            "peaks": [
-                [[round(x, 1), round(y, 1), float(f"{w:.3g}"), float(f"{p:.3g}")]
-                 for x, y, w, p in joint]
-                for joint in detail["peaks"] or []
-            ],
-        }  # fmt: skip
+            "peaks": [[_json_numbers(peak) for peak in joint] for joint in detail["peaks"] or []],
+        }
         if np.isfinite(rows.keypoints[row]).all():
             entry["points"] = rows.keypoints[row].round(1).tolist()
         if np.isfinite(rows.refined[row]).all():

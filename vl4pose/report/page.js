@@ -48,6 +48,7 @@
   const signed = (number) =>
     missing(number) ? "–" : Math.abs(number) < 0.05 ? "0.0" : (number > 0 ? "+" : "") + fixed(number, 1);
   const percent = (number) => (missing(number) ? "–" : `${fixed(number, 1)} %`);
+  const share = (number) => (missing(number) ? "–" : percent(100 * number));
   const readable = (name) => name.replaceAll("_", " ").replaceAll(">", " to ");
   const linkWords = linkNames.map(readable);
   const jointWords = joints.map(readable);
@@ -364,7 +365,7 @@
       ),
       el("span", { class: "name" }, title(row)),
       worstLink[row] < 0 ? null : el("span", { class: "what" },
-        `${linkWords[worstLink[row]]} z ${signed(z[row * numLinks + worstLink[row]])}`),
+        `${linkWords[worstLink[row]]} z\u00a0${signed(z[row * numLinks + worstLink[row]])}`),
     );
     return el("li", {},
       el("button", { type: "button", class: "card", "data-row": row, onclick: () => openPerson(row, list) },
@@ -375,8 +376,8 @@
     const { galleries } = data;
     const all = [
       ["selected", "Selected, first to annotate first", data.counts.selected],
-      ["least", "Least likely", null],
-      ["most", "Most likely", null],
+      ["least", rows.selected ? "Least likely, not selected" : "Least likely", null],
+      ["most", rows.selected ? "Most likely, not selected" : "Most likely", null],
     ];
     for (const [name, heading, total] of all) {
       const list = galleries[name];
@@ -747,7 +748,7 @@
           ["Peak", "x", "y", "Weight", "Posterior"],
           peaks.map(([x, y, weight, posterior], k) => [
             `${k + 1}${k === chosen ? ", refined" : ""}`,
-            fixed(x, 1), fixed(y, 1), percent(100 * weight), percent(100 * posterior)])),
+            fixed(x, 1), fixed(y, 1), share(weight), share(posterior)])),
         el("p", { class: "quiet" },
           "A circle for each peak, larger with its weight. " +
             (picture.heatmaps ? "The map is bright where it is highest. " : "") +
@@ -763,7 +764,7 @@
     }
     if (!missing(rows.percentile?.[row])) facts.push(["Percentile", percent(rows.percentile[row])]);
     facts.push(["Status", status(row)]);
-    const swaps = rows.swap_suspects?.[row] ?? [];
+    const swaps = (rows.swap_suspects?.[row] ?? []).filter(({ gain }) => gain >= data.leastGain);
     if (swaps.length) {
       facts.push(["Left and right may be exchanged", swaps
         .map(({ pair, gain }) => `${readable(pair).replace("/", " and ")} (likelier by ${fixed(gain, 1)} nats)`).join("; ")]);

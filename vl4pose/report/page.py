@@ -78,7 +78,7 @@ def write_report(
         With the pose network that the table was scored with. With it, the page shows the heatmaps
         of the people in its pictures, computed anew.
     num_pictures : int, default 24
-        How many of the least, and of the most likely poses are pictured.
+        How many of the least, and of the most likely poses are pictured, beside selected ones.
     num_selected : int, default 100
         How many of the selected rows are pictured, the first by rank.
     max_image_size : int, default 512
