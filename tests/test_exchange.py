@@ -34,6 +34,7 @@ from vl4pose.exchange.annotated_poses import (
     known_images,
     matched,
 )
+from vl4pose.exchange.image_files import upright_size
 from vl4pose.exchange.image_names import ImageNames, below_root
 from vl4pose.exchange.poses_to_annotate import (
     images_to_annotate,
@@ -755,6 +756,50 @@ def test_the_zip_of_coco_that_cvat_exports(selection, tmp_path) -> None:
         archive.writestr("annotations/b.json", "{}")
     said = fails(2, "import", tmp_path / "export.zip", "--selection", selection, "--out", out)
     assert "must hold one .json, got 2" in said
+
+
+def test_labels_in_a_project_of_their_own_are_known(selection, tmp_path) -> None:
+    path = annotated_deeplabcut(tmp_path)
+    (path / "labeled-data").rename(tmp_path / "project-ann")  # without images.json
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project-ann").rename(tmp_path / "project" / "labeled-data")
+    out = tmp_path / "training.json"
+    said = run("import", tmp_path / "project", "--selection", selection, "--out", out)
+    assert "Of 7 asked for, 5 are annotated" in said
+    assert {person.image for person in read_coco(out, SKELETON)[0]} == {
+        name for name, _ in poses_of()
+    }
+
+
+def test_a_second_export_to_deeplabcut_keeps_the_first(tmp_path) -> None:
+    for rows in (ROWS[:1], ROWS[1:2]):
+        deeplabcut.write(images_to_annotate(poses_to_annotate(table(rows))), SKELETON, tmp_path)
+    entries = json.loads((tmp_path / "images.json").read_text())
+    assert [entry["image"] for entry in entries.values()] == [ROWS[0]["image"], ROWS[1]["image"]]
+
+
+def test_images_that_were_not_asked_for_are_known_where_they_are(selection, tmp_path) -> None:
+    data = json.loads(annotated_coco(tmp_path).read_text())
+    (tmp_path / "photos" / "new").mkdir()
+    (tmp_path / "photos" / "new" / "e.png").touch()
+    data["images"][0]["file_name"] = str(tmp_path / "photos" / "new" / "e.png")
+    (tmp_path / "b.json").write_text(json.dumps(data))
+    out = tmp_path / "training.json"
+    said = run("import", tmp_path / "b.json", "--selection", selection, "--out", out,
+               "--images", tmp_path / "photos")  # fmt: skip
+    assert "1 were added" in said
+    assert "missing: b.png" in said
+    assert "new/e.png" in {person.image for person in read_coco(out, SKELETON)[0]}
+
+
+def test_sizes_are_those_of_upright_images(tmp_path) -> None:
+    image_module = pytest.importorskip("PIL.Image")
+    exif = image_module.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    image_module.new("RGB", (40, 30)).save(tmp_path / "a.jpg", exif=exif)
+    image_module.new("RGB", (40, 30)).save(tmp_path / "b.jpg")
+    assert upright_size(tmp_path / "a.jpg") == (30, 40)
+    assert upright_size(tmp_path / "b.jpg") == (40, 30)
 
 
 @pytest.mark.parametrize("name", RETURNED)

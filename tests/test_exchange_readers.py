@@ -296,6 +296,13 @@ def test_slp_comes_back(tmp_path) -> None:
     assert_imported(back, expected)
 
 
+def test_backslashes_are_refused_for_sleap(tmp_path) -> None:
+    library("sleap_io")
+    images = images_to_annotate(poses_to_annotate(table([row("a\\b.png", None)])))
+    with pytest.raises(ValueError, match="must be without backslashes for SLEAP, got"):
+        sleap.write(images, SKELETON, tmp_path / "a.slp", root="/photos")
+
+
 def test_slp_of_other_files_is_refused(tmp_path) -> None:
     library("sleap_io")
     (tmp_path / "a.slp").write_text("no HDF5")
@@ -307,7 +314,7 @@ def test_slp_of_other_files_is_refused(tmp_path) -> None:
 
 
 def images_of_folder(folder: str) -> dict[str, str]:
-    places = deeplabcut.places_of(IMAGES)
+    places = deeplabcut.places_of(image.name for image in IMAGES)
     return {p.split("/")[2]: name for name, p in places.items() if p.split("/")[1] == folder}
 
 

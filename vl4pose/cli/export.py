@@ -189,7 +189,8 @@ def _write(
     else:
         notes = deeplabcut.write(images, skeleton, out, scorer=scorer or "vl4pose")
         if copy:
-            image_files.copy_images(Path(root), deeplabcut.places_of(images), out)
+            places = deeplabcut.places_of(image.name for image in images)
+            image_files.copy_images(Path(root), places, out)
         return notes
     return []
 

@@ -7,7 +7,8 @@ import json
 import math
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,7 +69,7 @@ def import_annotations(
     table = None if selection is None else read_table("--selection", selection)
     joints = _skeleton(skeleton, None if table is None else table.skeleton)
     with needing_extras():
-        from vl4pose.exchange import coco
+        from vl4pose.exchange import coco, deeplabcut
         from vl4pose.exchange.annotated_poses import compare, in_skeleton, known_images, matched
         from vl4pose.exchange.poses_to_annotate import poses_to_annotate
     name = format or detect_format(annotated)
@@ -78,8 +79,10 @@ def import_annotations(
             asked = [] if table is None else poses_to_annotate(table)
             poses = in_skeleton(_read(name, annotated, joints), joints)
             known = {pose.image for pose in asked}
+            if name == "deeplabcut":
+                poses = deeplabcut.named_as_exported(poses, known)
             if known and images_dir is not None:
-                known |= {image for image in poses.images if _is_there(images_dir, image)}
+                known |= _names_below(images_dir, poses.images)
             poses = known_images(poses, known, None if root is None else str(root.resolve()))
             poses, rows = matched(poses, asked)
             people = _with_boxes(poses.poses, root)
@@ -162,13 +165,15 @@ def _local(root: str | None) -> Path | None:
     return Path(root) if root is not None and Path(root).is_dir() else None
 
 
-def _is_there(root: Path, name: str) -> bool:
+def _names_below(root: Path, names: Iterable[str]) -> set[str]:
+    """Return the names of those images that are in the folder, relative to it."""
     from vl4pose.exchange.image_names import below_root
 
-    try:
-        return (root / below_root(name, str(root.resolve()))).is_file()
-    except ValueError:
-        return False
+    found = set()
+    for name in names:
+        with suppress(ValueError):
+            found.add(below_root(name, str(root.resolve())))
+    return {name for name in found if (root / name).is_file()}
 
 
 def _read(name: str, path: Path, skeleton: Skeleton) -> AnnotatedPoses:

@@ -20,7 +20,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,15 @@ from vl4pose.exchange.image_names import below_root
 from vl4pose.exchange.poses_to_annotate import ImageToAnnotate
 from vl4pose.skeleton import Skeleton
 
-__all__ = ["IMAGES", "LABELED_DATA", "PREDICTIONS", "places_of", "read", "write"]
+__all__ = [
+    "IMAGES",
+    "LABELED_DATA",
+    "PREDICTIONS",
+    "named_as_exported",
+    "places_of",
+    "read",
+    "write",
+]
 
 LABELED_DATA, PREDICTIONS, IMAGES = "labeled-data", "machinelabels-iter0", "images.json"
 
@@ -42,7 +52,7 @@ _COORDS = ("x", "y", "likelihood")
 Cells = list[list[str]]
 
 
-def places_of(images: Sequence[ImageToAnnotate]) -> dict[str, str]:
+def places_of(images: Iterable[str]) -> dict[str, str]:
     """Return where each image goes: ``labeled-data/<folder>/<file>``.
 
     An image of the folder ``day 1/cam`` goes to ``day 1-cam``, one without a folder to ``images``.
@@ -52,14 +62,24 @@ def places_of(images: Sequence[ImageToAnnotate]) -> dict[str, str]:
     ValueError
         If two images would go to the same place, or a name leaves the root.
     """
-    places: dict[str, str] = {}
-    for image in images:
-        *folders, name = below_root(image.name).split("/")
-        place = "/".join([LABELED_DATA, "-".join(folders) or "images", name])
-        if place in places.values():
-            raise ValueError(f"names of images must differ for DeepLabCut, got two for {place!r}")
-        places[image.name] = place
+    places = {image: _place(image) for image in images}
+    if len(set(places.values())) < len(places):
+        ((place, _),) = Counter(places.values()).most_common(1)
+        raise ValueError(f"names of images must differ for DeepLabCut, got two for {place!r}")
     return places
+
+
+def named_as_exported(poses: AnnotatedPoses, images: Iterable[str]) -> AnnotatedPoses:
+    """Return the same people with the names that images had before they were exported.
+
+    So labels are known in a project that their folders were copied to, without images.json.
+    """
+    before = {_place(image): image for image in images}
+    return replace(
+        poses,
+        poses=[replace(pose, image=before.get(pose.image, pose.image)) for pose in poses.poses],
+        images={before.get(name, name): size for name, size in poses.images.items()},
+    )
 
 
 def write(
@@ -72,7 +92,7 @@ def write(
     notes : list of str
         What could not be written, in sentences.
     """
-    places = places_of(images)
+    places = places_of(image.name for image in images)
     of_folder: dict[str, list[ImageToAnnotate]] = {}
     for image in images:
         of_folder.setdefault(places[image.name].split("/")[1], []).append(image)
@@ -97,6 +117,7 @@ def write(
         }
         for image in images
     }
+    entries = _entries_of(out / IMAGES) | entries  # of earlier exports, too
     text_of_entries = json.dumps(entries, indent=1, allow_nan=False) + "\n"
     write_atomically(out / IMAGES, text_of_entries.encode())
     return notes
@@ -147,6 +168,11 @@ def read(path: Path) -> AnnotatedPoses:
             entry = places.get(place, {})
             out.images[str(entry.get("image", place))] = _size(entry)
     return AnnotatedPoses(out.poses, tuple(names), out.images, out.left_out)
+
+
+def _place(image: str) -> str:
+    *folders, name = below_root(image).split("/")
+    return "/".join([LABELED_DATA, "-".join(folders) or "images", name])
 
 
 def _table(
@@ -277,13 +303,19 @@ def _places_beside(file: Path) -> dict[str, dict[str, Any]]:
     """Return what images.json says, of the nearest folder above the labels that has one."""
     for folder in list(file.resolve().parents)[:3]:
         if (folder / IMAGES).is_file():
-            try:
-                entries = json.loads((folder / IMAGES).read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise ValueError(f"'{folder / IMAGES}' must be JSON: {error}") from error
-            if isinstance(entries, dict) and all(isinstance(v, dict) for v in entries.values()):
-                return entries
+            return _entries_of(folder / IMAGES)
     return {}
+
+
+def _entries_of(path: Path) -> dict[str, dict[str, Any]]:
+    """Return what an images.json says; one of somebody else's says nothing."""
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    if not isinstance(entries, dict) or not all(isinstance(v, dict) for v in entries.values()):
+        return {}
+    return entries
 
 
 def _size(entry: dict[str, Any]) -> tuple[int, int] | None:

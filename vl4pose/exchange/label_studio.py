@@ -169,12 +169,11 @@ def _task(
         "reasons": first.attributes.get("reasons", ""),
         **{k: v for k, v in first.attributes.items() if k != "reasons"},
     }
-    people = [pose.person_id for pose in image.poses if pose.person_id is not None]
-    if people:
-        data["person_ids"] = people
     problems = [f"{pose}: {pose.problem}" for pose in image.poses if pose.problem is not None]
     if problems:
         data["problem"] = "; ".join(problems)
+    if len(image.poses) > 1:
+        data["people"] = [{"id": pose.person_id, **pose.attributes} for pose in image.poses]
     results = []
     if image.size is not None:
         for number, pose in enumerate(image.poses, start=1):
@@ -216,6 +215,7 @@ def _results(
         }
         rectangle = region(parent, _PEOPLE, "rectanglelabels", value)
         note = [] if pose.person_id is None else [f"id {pose.person_id}"]
+        note += [f"{k} {pose.attributes[k]:.6g}" for k in ("rank", "score") if k in pose.attributes]
         note += [str(pose.attributes["reasons"])] if "reasons" in pose.attributes else []
         if note:
             rectangle["meta"] = {"text": note}

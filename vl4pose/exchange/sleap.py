@@ -44,6 +44,8 @@ def write(images: Sequence[ImageToAnnotate], skeleton: Skeleton, out: Path, *, r
 
     Raises
     ------
+    ValueError
+        If a name has a backslash, which SLEAP takes for a slash.
     ModuleNotFoundError
         If sleap-io is not installed.
     """
@@ -59,6 +61,10 @@ def write(images: Sequence[ImageToAnnotate], skeleton: Skeleton, out: Path, *, r
     of_size: dict[tuple[int, int] | None, list[str]] = {}
     index_of = {}
     for image in images:
+        if "\\" in image.name:
+            raise ValueError(
+                f"names of images must be without backslashes for SLEAP, got {image.name!r}"
+            )
         names = of_size.setdefault(image.size, [])
         index_of[image.name] = len(names)
         names.append(image.name)
