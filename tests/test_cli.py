@@ -199,8 +199,9 @@ def test_the_columns_behind_a_score_are_those_of_analyze(models, tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (150, 220, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "noise.png")
     row = run_score(
-        models, tmp_path / "noise.png", tmp_path / "o.parquet", "--embeddings", "--input-size", "128x96",
-        "--temperature", "3", "--num-peaks", "4", "--min-distance", "1", pose="features.pt",
+        models, tmp_path / "noise.png", tmp_path / "o.parquet", "--embeddings",
+        "--input-size", "128x96", "--temperature", "3", "--num-peaks", "4", "--min-distance", "1",
+        pose="features.pt",
     ).to_pylist()[0]  # fmt: skip
     transform = ImageTransform(input_size=(128, 96))
     pixels, placement = transform.apply(read_rgb(tmp_path / "noise.png"))

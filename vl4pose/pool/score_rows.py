@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,82 +62,154 @@ def score_rows(batch: Batch, results: Results | None, transform: ImageTransform)
         "height": [height for _, height in sizes],
         "error": [d.error and _utf8(d.error) for d in decoded],
     }
+    arrays = {
+        name: pa.array(values, SCHEMA.field(name).type, from_pandas=True)
+        for name, values in columns.items()
+    }
     if results is not None:
-        columns |= _result_columns(batch, results, transform)
-    nothing = [None] * len(people)
-    return pa.table([_array(columns.get(field.name, nothing), field) for field in SCHEMA], SCHEMA)
-
-
-def _array(values: list[Any], field: pa.Field) -> pa.Array:
-    return pa.array(values, field.type, from_pandas=True)  # what makes null of NaN, in lists too
+        arrays |= _result_columns(batch, results, transform)
+    missing = [pa.nulls(len(people), f.type) for f in SCHEMA if f.name not in arrays]
+    remaining = iter(missing)
+    return pa.table(
+        [arrays[f.name] if f.name in arrays else next(remaining) for f in SCHEMA], SCHEMA
+    )
 
 
 def _result_columns(
     batch: Batch, results: Results, transform: ImageTransform
-) -> dict[str, list[Any]]:
-    analysis, heatmap_size = results.analysis, results.heatmap_size
-    scored = [i for i, decoded in enumerate(batch.decoded) if decoded.placement is not None]
-    placements = [d.placement for d in batch.decoded if d.placement is not None]
+) -> dict[str, pa.Array]:
+    analysis = results.analysis
+    has_pixels = np.array([decoded.placement is not None for decoded in batch.decoded])
     status = analysis.status
     unfit_heatmaps = (status & Status.NONFINITE_HEATMAP) != 0
     unfit_params = (status & Status.NONFINITE_PARAMS) != 0
     unfit = unfit_heatmaps | unfit_params
     flagged_params = (status & (Status.CLAMPED_PARAMS | Status.NONFINITE_PARAMS)) != 0
-    none_missing = np.zeros_like(unfit)
-
-    def in_image(xy: Sequence[npt.NDArray[Any]] | npt.NDArray[Any]) -> list[Any]:
-        return [
-            transform.heatmap_to_image(of_image, heatmap_size, placement).tolist()
-            for of_image, placement in zip(xy, placements, strict=True)
-        ]
-
+    none = np.zeros_like(unfit)
+    keypoints, refined_keypoints, peaks, scales = _in_image(batch, results, transform)
     refined = analysis.refined
-    unit = np.array([(0.0, 0.0), (1.0, 1.0)])
-    scales = np.diff(in_image([unit] * len(scored)), axis=1)[:, 0] if scored else np.empty((0, 2))
-    params = np.broadcast_to(results.params, (len(scored), *results.params.shape[-2:]))
-    embeddings = results.embeddings
-    columns = {
-        "status": (status.tolist(), none_missing),
-        "params_flag": (flagged_params.tolist(), none_missing),
-        "score": (analysis.score.tolist(), unfit),
-        "log_prob": (refined.log_prob.tolist(), unfit),
-        "multi_peak_entropy": (analysis.entropy.sum(1, np.float64).tolist(), unfit_heatmaps),
-        "per_link": (analysis.per_link.tolist(), unfit),
-        "entropy": (analysis.entropy.tolist(), unfit_heatmaps),
-        "confidence": (analysis.confidence.tolist(), unfit_heatmaps),
-        "keypoints": (in_image(analysis.keypoints), unfit_heatmaps),
-        "refined_keypoints": (in_image(refined.keypoints), unfit),
-        "peak_index": (refined.peak_index.tolist(), unfit),
-        "changed": (refined.changed.tolist(), unfit),
-        "link_params": (params.tolist(), unfit_params),
-        "peaks": (_peaks(analysis, in_image, results.temperature), unfit_heatmaps),
-        "heatmap_scale": (scales.tolist(), none_missing),
+    params = np.broadcast_to(results.params, (len(status), *results.params.shape[-2:]))
+    columns: dict[str, tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]] = {
+        "status": (status, none),
+        "params_flag": (flagged_params, none),
+        "score": (analysis.score, unfit),
+        "log_prob": (refined.log_prob, unfit),
+        "multi_peak_entropy": (analysis.entropy.sum(1, np.float64), unfit_heatmaps),
+        "per_link": (analysis.per_link, unfit),
+        "entropy": (analysis.entropy, unfit_heatmaps),
+        "confidence": (analysis.confidence, unfit_heatmaps),
+        "keypoints": (keypoints, unfit_heatmaps),
+        "refined_keypoints": (refined_keypoints, unfit),
+        "peak_index": (refined.peak_index, unfit),
+        "changed": (refined.changed, unfit),
+        "link_params": (params, unfit_params),
+        "heatmap_scale": (scales, none),
     }
+    embeddings = results.embeddings
     if embeddings is not None:
-        columns["embedding"] = (embeddings.tolist(), ~np.isfinite(embeddings).all(1))
-    rows: dict[str, list[Any]] = {}
+        columns["embedding"] = (embeddings, ~np.isfinite(embeddings).all(1))
+    arrays = {}
     for name, (values, missing) in columns.items():
-        rows[name] = [None] * len(batch.people)
-        for i, value, absent in zip(scored, values, missing, strict=True):
-            rows[name][i] = None if absent else value
-    return rows
-
-
-def _peaks(
-    analysis: Analysis[npt.NDArray[Any]],
-    in_image: Callable[[npt.NDArray[Any]], list[Any]],
-    temperature: float,
-) -> list[Any]:
-    """Return for each person and joint its peaks: x, y, weight, posterior."""
-    peaks = analysis.peaks
-    weights = peak_weights(peaks.values, count=peaks.count, temperature=temperature)
-    table = np.concatenate(
-        [in_image(peaks.xy), weights[..., None], analysis.posterior[..., None]], -1
+        present = has_pixels.copy()
+        present[has_pixels] = ~missing
+        arrays[name] = _column(values[~missing], present, SCHEMA.field(name).type)
+    present = has_pixels.copy()
+    present[has_pixels] = ~unfit_heatmaps
+    arrays["peaks"] = _peaks_column(
+        peaks[~unfit_heatmaps], analysis.peaks.count[~unfit_heatmaps], present
     )
-    return [
-        [of_joint[:used].tolist() for of_joint, used in zip(person, counts, strict=True)]
-        for person, counts in zip(table, peaks.count, strict=True)
+    return arrays
+
+
+def _in_image(
+    batch: Batch, results: Results, transform: ImageTransform
+) -> tuple[npt.NDArray[np.float64], ...]:
+    """Return, of those with pixels, in image pixels: keypoints, refined ones, peaks, the scale.
+
+    Keypoints (B, J, 2); peaks (B, J, K, [x, y, weight, posterior]); the scale (B, 2) is how many
+    image pixels a heatmap pixel has.
+    """
+    analysis = results.analysis
+    peaks = analysis.peaks
+    num_people, num_joints, num_peaks = peaks.values.shape
+    # One call of the transform a person.
+    groups = [
+        analysis.keypoints,
+        analysis.refined.keypoints,
+        peaks.xy.reshape(num_people, -1, 2),
+        np.broadcast_to([(0.0, 0.0), (1.0, 1.0)], (num_people, 2, 2)),
     ]
+    points = np.concatenate(groups, 1, dtype=np.float64)
+    placements = [d.placement for d in batch.decoded if d.placement is not None]
+    for of_person, placement in zip(points, placements, strict=True):
+        of_person[:] = transform.heatmap_to_image(of_person, results.heatmap_size, placement)
+    keypoints, refined, xy, unit = np.split(points, np.cumsum([g.shape[1] for g in groups[:-1]]), 1)
+    weights = peak_weights(peaks.values, count=peaks.count, temperature=results.temperature)
+    xy = xy.reshape(num_people, num_joints, num_peaks, 2)
+    table = np.concatenate([xy, weights[..., None], analysis.posterior[..., None]], -1)
+    return keypoints, refined, table, unit[:, 1] - unit[:, 0]
+
+
+def _column(
+    values: npt.NDArray[Any], present: npt.NDArray[np.bool_], kind: pa.DataType
+) -> pa.Array:
+    """Return a column of numbers or of lists of one shape, null where nothing is present.
+
+    Parameters
+    ----------
+    values : (P, ...) array
+        Of those that are present, in their order.
+    present : (B,) bool
+    kind : pyarrow.DataType
+    """
+    if not pa.types.is_list(kind):
+        indices = np.where(present, np.cumsum(present) - 1, 0)
+        whole = values[indices] if len(values) else np.zeros(len(present), values.dtype)
+        return _numbers(whole, kind, ~present)
+    lengths = np.where(present, values.shape[1], 0)
+    inner = _inner(values.reshape(-1, *values.shape[2:]), kind.value_type)
+    return _lists(lengths, inner, kind, ~present)
+
+
+def _inner(values: npt.NDArray[Any], kind: pa.DataType) -> pa.Array:
+    if not pa.types.is_list(kind):
+        return _numbers(values, kind)
+    lengths = np.full(len(values), values.shape[1])
+    inner = _inner(values.reshape(-1, *values.shape[2:]), kind.value_type)
+    return _lists(lengths, inner, kind)
+
+
+def _peaks_column(
+    peaks: npt.NDArray[np.float64], count: npt.NDArray[Any], present: npt.NDArray[np.bool_]
+) -> pa.Array:
+    """Return the column of peaks (P, J, K, 4), of which ``count`` (P, J) are there."""
+    kind = SCHEMA.field("peaks").type
+    used = np.arange(peaks.shape[2]) < count[..., None]
+    of_peaks = _inner(peaks[used], kind.value_type.value_type)
+    of_joints = _lists(count.reshape(-1), of_peaks, kind.value_type)
+    return _lists(np.where(present, count.shape[1], 0), of_joints, kind, ~present)
+
+
+def _numbers(
+    values: npt.NDArray[Any], kind: pa.DataType, mask: npt.NDArray[np.bool_] | None = None
+) -> pa.Array:
+    """Return numbers, null where they are NaN."""
+    if np.issubdtype(values.dtype, np.floating):
+        nan = np.isnan(values)
+        mask = nan if mask is None else mask | nan
+    return pa.array(values, mask=mask).cast(kind)
+
+
+def _lists(
+    lengths: npt.NDArray[Any],
+    values: pa.Array,
+    kind: pa.DataType,
+    mask: npt.NDArray[np.bool_] | None = None,
+) -> pa.Array:
+    offsets = np.zeros(len(lengths) + 1, np.int32)
+    np.cumsum(lengths, out=offsets[1:])
+    nothing = None if mask is None else pa.array(mask)
+    return pa.ListArray.from_arrays(pa.array(offsets), values, kind, mask=nothing)
 
 
 def _utf8(text: str) -> str:

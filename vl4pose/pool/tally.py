@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import numpy as np
 import pyarrow as pa
 
 from vl4pose.results import Status
@@ -72,28 +73,35 @@ class Tally:
         return {name: getattr(self, name) for name in names}
 
     def add(self, rows: pa.Table) -> None:
-        """Count the rows of a batch."""
-        lowest = list(self.lowest)
-        for row in rows.select(TALLIED).to_pylist():
-            name = row["image"] or "?"
-            if row["person_id"] is not None:
-                name += f" #{row['person_id']}"
-            if row["error"] is not None:
-                self.failed += 1
-                if len(self.failures) < _SHOWN:
-                    self.failures.append((name, row["error"]))
-                continue
-            if row["status"]:
-                self.flagged += 1
-                labels = [str(flag.name) for flag in Status(row["status"])]
-                self.statuses.update(labels)
-                if len(self.flagged_names) < _SHOWN:
-                    self.flagged_names.append((name, ", ".join(labels)))
-            else:
-                self.scored += 1
-            if row["score"] is not None:
-                lowest.append((row["score"], name))
-        self.lowest = heapq.nsmallest(_SHOWN, lowest)
+        """Count rows, of which it needs the columns ``TALLIED``."""
+        failed = np.asarray(rows["error"].is_valid())
+        status = rows["status"].fill_null(0).to_numpy().astype(np.uint8)
+        flagged = (status != 0) & ~failed
+        for index in np.flatnonzero(failed)[: _SHOWN - len(self.failures)].tolist():
+            self.failures.append((_name(rows, index), rows["error"][index].as_py()))
+        for index in np.flatnonzero(flagged)[: _SHOWN - len(self.flagged_names)].tolist():
+            labels = ", ".join(str(flag.name) for flag in Status(status[index]))
+            self.flagged_names.append((_name(rows, index), labels))
+        for bits, count in Counter(status[flagged].tolist()).items():
+            self.statuses.update(dict.fromkeys((str(f.name) for f in Status(bits)), count))
+        self.failed += int(failed.sum())
+        self.flagged += int(flagged.sum())
+        self.scored += int((~failed & ~flagged).sum())
+        scores = rows["score"].to_numpy(zero_copy_only=False)  # NaN where there is none
+        there = scores[~np.isnan(scores)]
+        if len(there):
+            highest = np.sort(there)[:_SHOWN][-1]
+            lowest = [
+                (float(scores[i]), _name(rows, i))
+                for i in np.flatnonzero(scores <= highest).tolist()
+            ]
+            self.lowest = heapq.nsmallest(_SHOWN, self.lowest + lowest)
+
+
+def _name(rows: pa.Table, index: int) -> str:
+    name = rows["image"][index].as_py() or "?"
+    person_id = rows["person_id"][index].as_py()
+    return name if person_id is None else f"{name} #{person_id}"
 
 
 def counts_of(rows: pa.Table) -> dict[str, int]:
