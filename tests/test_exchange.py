@@ -226,6 +226,8 @@ def test_cvat_holds_every_joint_of_the_labels_in_their_order(tmp_path) -> None:
     svg = ElementTree.fromstring(f"<svg>{label['svg']}</svg>")
     nodes = {node.get("data-node-id"): node.get("data-label-name") for node in svg.iter("circle")}
     assert list(nodes.values()) == list(SKELETON.joints)
+    places = {(node.get("cx"), node.get("cy")) for node in svg.iter("circle")}
+    assert len(places) == SKELETON.num_joints
     edges = [
         (nodes[edge.get("data-node-from")], nodes[edge.get("data-node-to")])
         for edge in svg.iter("line")

@@ -183,9 +183,8 @@ def _colour(joint: str) -> str:
 
 
 def _svg(skeleton: Skeleton) -> str:
-    """Return the template of CVAT's canvas, 100 x 100: joints in a circle, and their links."""
-    angles = 2 * np.pi * np.arange(skeleton.num_joints) / skeleton.num_joints
-    x, y = 50 + 40 * np.sin(angles), 50 - 40 * np.cos(angles)
+    """Return the template that CVAT draws new skeletons from, 100 x 100: joints and links."""
+    x, y = _template(skeleton)
     lines = [
         f'<line x1="{x[a]:.2f}" y1="{y[a]:.2f}" x2="{x[b]:.2f}" y2="{y[b]:.2f}" stroke="black" '
         f'stroke-width="0.5" data-type="edge" data-node-from="{a + 1}" data-node-to="{b + 1}">'
@@ -199,6 +198,31 @@ def _svg(skeleton: Skeleton) -> str:
         for j, joint in enumerate(skeleton.joints)
     ]
     return "".join(lines + circles)
+
+
+def _template(skeleton: Skeleton) -> tuple[list[float], list[float]]:
+    """Return x and y of a drawn tree: the root on top, the right side on the left as in a photo."""
+    children: dict[int, list[int]] = {joint: [] for joint in range(skeleton.num_joints)}
+    for parent, child in skeleton.links:
+        children[parent].append(child)
+    right = {second for _, second in skeleton.pairs}
+    left = {first for first, _ in skeleton.pairs}
+    column = [0.0] * skeleton.num_joints
+    depth = [0] * skeleton.num_joints
+    num_leaves = 0
+
+    def place(joint: int, level: int) -> None:
+        nonlocal num_leaves
+        depth[joint] = level
+        for child in sorted(children[joint], key=lambda c: (c in left) - (c in right)):
+            place(child, level + 1)
+        below = [column[child] for child in children[joint]]
+        column[joint] = sum(below) / len(below) if below else float(num_leaves)
+        num_leaves += not below
+
+    place(skeleton.root, 0)
+    width, height = max(num_leaves - 1, 1), max(*depth, 1)
+    return [10 + 80 * c / width for c in column], [10 + 80 * d / height for d in depth]
 
 
 def _add_meta(root: ElementTree.Element, labels: list[dict[str, Any]], size: int) -> None:
