@@ -11,10 +11,11 @@ import pytest
 for _package in ("PIL.Image", "scipy.io", "torch", "typer"):  # of bench.lsp
     pytest.importorskip(_package)
 
+from made_scores import made_scores  # noqa: E402
 from PIL import Image  # noqa: E402
 
 import vl4pose  # noqa: E402
-from bench import lsp  # noqa: E402
+from bench import lsp, lsp_reasons  # noqa: E402
 from vl4pose.image_transform import ImageTransform  # noqa: E402
 
 BUDGET = 16
@@ -65,3 +66,19 @@ def test_the_random_share_estimates_the_mean_error_and_the_ranking_does_not(
     deviation = np.std(estimates) / np.sqrt(len(estimates))
     assert abs(np.mean(estimates) - errors.mean()) < 4 * deviation
     assert np.mean(ranked) - errors.mean() > 20 * deviation
+
+
+def test_reasons_are_compared_with_the_truth() -> None:
+    scores = made_scores(6, images=[f"im{1001 + i}.jpg" for i in range(6)], failed=(2,))
+    truth = np.zeros((2000, 14, 2))
+    truth[1000:1006] = scores.arrays("keypoints")
+    truth[1003, 3] += 1000  # the left elbow of im1004.jpg
+    found: dict[str, list[tuple[bool, bool]]] = {}
+    for kind, told, right in lsp_reasons.cases(scores, truth):
+        found.setdefault(kind, []).append((told, right))
+    num_bones, num_joints, num_ways = (len(pairs) for pairs in found.values())
+    assert (num_bones, num_joints, num_ways) == (5 * 13, 5 * 14, 5 * 9)
+    bones, joints, ways = (sum(right for _, right in pairs) for pairs in found.values())
+    assert (bones, joints, ways) == (2, 1, 0)
+    assert all(any(told for told, _ in pairs) for pairs in found.values())
+    assert lsp_reasons.report(scores, truth).row_count == 3

@@ -31,9 +31,9 @@ LEAST_PEAK_WEIGHT = 0.1  # of a peak that makes a joint ambiguous
 LEAST_GAIN = 1e-3  # nats: less is rounding
 # What a sentence tells: of everything above, that which a person would look at first.
 _TOLD_LINKS, _TOLD_JOINTS, _TOLD_SWAPS = 2, 3, 2
-_TOLD_Z = 2.0
+TOLD_Z = 2.0
 _TOLD_LINK_PERCENTILE = 5.0
-_TOLD_GAIN = float(np.log(10))  # ten times as likely
+TOLD_GAIN = float(np.log(10))  # ten times as likely
 
 
 class WorstLink(NamedTuple):
@@ -105,6 +105,11 @@ def pose_reasons(table: ScoreTable, reference: Reference) -> list[PoseReasons]:
     the percentile is for. It compares with the same link, network and settings, on poses that
     may be right or wrong; it is calibrated as far as the reference is like the pool, and where the
     networks did not train on it.
+
+    Of real poses (bench/QUALITY.md), half of the bones that a sentence names have a wrong joint,
+    and four in ten of the joints with several peaks are wrong: three times as many as of all. An
+    exchange that makes the pose ten times as likely is right in a fifth of the cases, twice as many
+    as of all: bone lengths hardly tell left from right.
     """
     skeleton = table.skeleton
     per_link = _shaped(table, "per_link", (skeleton.num_links,))
@@ -185,7 +190,7 @@ def _told(pose: PoseReasons, reference: Reference) -> list[str]:
     parts = []
     for link in pose.worst_links[:_TOLD_LINKS]:
         rare = link.percentile is not None and link.percentile <= _TOLD_LINK_PERCENTILE
-        far = link.z is not None and abs(link.z) >= _TOLD_Z
+        far = link.z is not None and abs(link.z) >= TOLD_Z
         if not (rare or far):
             continue
         what = "has an unlikely length at its lower peaks"
@@ -203,7 +208,7 @@ def _told(pose: PoseReasons, reference: Reference) -> list[str]:
         named = ", ".join(joints[:_TOLD_JOINTS]) + (f" and {more} more" if more > 0 else "")
         parts.append(f"several peaks for {named}")
     for swap in pose.swap_suspects[:_TOLD_SWAPS]:
-        if swap.gain >= _TOLD_GAIN:
+        if swap.gain >= TOLD_GAIN:
             below = " and what is below" if swap.with_below else ""
             parts.append(f"likelier by {swap.gain:.1f} nats with {swap.pair}{below} exchanged")
     return parts or ["no bone, joint or pair stands out"]
