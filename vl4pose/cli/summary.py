@@ -134,7 +134,7 @@ def _times(result: PoolResult) -> Table:
         "rows": timing.rows_s,
     }
     if not timing.workers_s:
-        parts["writing"] = timing.write_s
+        parts["waiting to write"] = timing.write_s
     busy = timing.workers_s or total
     parts["rest"] = max(busy - sum(parts.values()), 0.0)
     times = _table("", "seconds", "share")
@@ -142,10 +142,13 @@ def _times(result: PoolResult) -> Table:
         times.add_row(name, f"{seconds:.2f}", f"{seconds / busy:.1%}")
     if timing.workers_s:
         times.add_row("all workers together", f"{busy:.2f}", f"{busy / total:.1f} at a time")
-        times.add_row("writing, here", f"{timing.write_s:.2f}", "")
     times.add_row("total", f"{total:.2f}", f"{result.num_scored / total:.1f} {tally.unit}/s")
-    ahead = {"reading images": timing.read_s, "resizing": timing.crop_s}
-    for name, seconds in ahead.items():
+    beside = {
+        "reading images": timing.read_s,
+        "resizing": timing.crop_s,
+        "writing": timing.store_s,
+    }
+    for name, seconds in beside.items():
         times.add_row(f"meanwhile, {name}", f"{seconds:.2f}", f"{seconds / busy:.1%}")
     return times
 

@@ -6,14 +6,15 @@ import contextlib
 import importlib
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, Self
 
 import torch
 
 from vl4pose.pool.errors import PoolError
-from vl4pose.pool.outputs import open_output
+from vl4pose.pool.outputs import Output, open_output
 from vl4pose.pool.ray_options import RayOptions
 from vl4pose.pool.settings import PoolSettings
 from vl4pose.pool.shards import ScoredShard, Shard
@@ -191,16 +192,53 @@ def score_pool(
         with (
             progress(tally) as advance,
             chosen.timing.of("total_s"),
+            _Writer(output, chosen.timing) as writer,
             closing(chosen.score(source, shards, advance)) as scored_shards,
         ):
             for scored in scored_shards:
                 tally.add(scored.rows)
-                with chosen.timing.of("write_s"), _writing(out):
-                    output.add(scored)
+                with _writing(out):
+                    writer.write(scored)
             with _writing(out):
+                writer.wait()
                 output.finish()
     assert tally.done == tally.found, "rows were lost or doubled"
     return PoolResult(tally, chosen.timing, tally.done - before)
+
+
+class _Writer:
+    """Writes a shard in a thread while the next one is scored.
+
+    Leaving it waits for a shard that is being written.
+    """
+
+    def __init__(self, output: Output, timing: Timing) -> None:
+        self._output = output
+        self._timing = timing
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="vl4pose-write")
+        self._pending: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._thread.shutdown()
+
+    def write(self, scored: ScoredShard) -> None:
+        """Begin to write, when the shard before is written; raise what went wrong with that."""
+        self.wait()
+        self._pending = self._thread.submit(self._add, scored)
+
+    def wait(self) -> None:
+        """Wait until all is written."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            with self._timing.of("write_s"):
+                pending.result()
+
+    def _add(self, scored: ScoredShard) -> None:
+        with self._timing.of("store_s"):
+            self._output.add(scored)
 
 
 @contextlib.contextmanager

@@ -22,16 +22,17 @@ _SHOWN = 5  # lowest scores, and failures
 
 @dataclass
 class Timing:
-    """Seconds of a run, as its main thread spends them, and the threads that read ahead of it."""
+    """Seconds of a run, as its main thread spends them, and the threads beside it."""
 
     wait_s: float = 0.0  # for images
     network_s: float = 0.0  # both networks
     score_s: float = 0.0  # vl4pose's own pass, and its results back to the host
     rows_s: float = 0.0  # making rows of them
-    write_s: float = 0.0  # writing the rows
+    write_s: float = 0.0  # for the rows of the shard before to be written
     total_s: float = 0.0
     read_s: float = 0.0  # of all threads together: reading and decoding images
     crop_s: float = 0.0  # likewise: cutting and resizing them
+    store_s: float = 0.0  # of the thread that writes
     workers_s: float = 0.0  # where workers of Ray score: of all of them together, scoring
 
     @contextmanager
