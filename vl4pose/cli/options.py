@@ -98,7 +98,7 @@ RayActors = Annotated[
     typer.Option(
         metavar="INT|MIN:MAX",
         help="Processes that hold the networks; between the two numbers it is Ray that starts and "
-        "stops them. Each reserves as many CPUs as --num-threads says, or on a GPU --workers."
+        "stops them. Each reserves as many CPUs as --num-threads says, or --ray-gpus."
         + _default("1: and as many as there is room for"),
         show_default=False,
         rich_help_panel=_RAY,

@@ -120,8 +120,8 @@ class RayEngine:
 
     Notes
     -----
-    An actor reserves as many CPUs as it keeps busy: the threads of torch where the networks run on
-    the CPU, and those that read images where they run on a GPU; never more than a node has.
+    An actor reserves its GPUs, or else as many CPUs as torch has threads, but never more than a
+    node has. It reserves one of the two only, which is what Ray Data schedules reliably.
     """
 
     def __init__(
@@ -157,16 +157,16 @@ class RayEngine:
         """Yield the shards in the order in which they become ready."""
         if not shards:
             return
-        with session(self._options.where(), self._cpus * self._options.actors[0]):
+        with session(self._options.where(), self._num_threads * self._options.actors[0]):
             ledger = self._start_ledger()
             with _following(self._ray, ledger, advance):
                 for outcome in self._outcomes(source, shards, ledger):
                     yield self._scored(outcome)
 
     @property
-    def _cpus(self) -> int:
-        on_cpu = torch.device(self._settings.device).type == "cpu"
-        return (self._settings.num_threads or 1) if on_cpu else self._workers
+    def _num_threads(self) -> int:
+        assert self._settings.num_threads is not None
+        return self._settings.num_threads
 
     def _scored(self, outcome: Outcome) -> ScoredShard:
         for node in outcome.lost:
@@ -199,8 +199,7 @@ class RayEngine:
             batch_size=1,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(min_size=fewest, max_size=most),
-            num_cpus=self._cpus_that_fit(),
-            num_gpus=self._gpus,
+            **self._resources(),
         )
         missing = {shard.index for shard in shards}
         try:
@@ -217,32 +216,32 @@ class RayEngine:
             raise PoolError(f"Ray has lost {len(missing)} of {len(shards)} shards")
 
     def _task(self, source: Source, shards: Sequence[Shard]) -> Task:
-        threads = self._settings.num_threads
-        assert threads is not None
         return Task(
             self._settings,
             self._trust,
             self._workers,
             source.images.url,
             _an_image(source, shards),
-            self._settings.metadata(threads)["models"],
+            self._settings.metadata(self._num_threads)["models"],
             __version__,
         )
 
-    def _cpus_that_fit(self) -> int:
-        """Return the CPUs of an actor; say so where there is no node for one yet."""
+    def _resources(self) -> dict[str, float]:
+        """Return what an actor reserves; say so where no node has as much."""
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        most = int(max((node.get("CPU", 0) for node in nodes), default=0))
-        cpus = min(self._cpus, most) or self._cpus
-        fits = any(
-            node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= self._gpus for node in nodes
-        )
-        if not fits:
-            wanted = f"{cpus:g} of CPU" + (f" and {self._gpus:g} of GPU" if self._gpus else "")
+        if self._gpus:
+            kind, wanted = "GPU", self._gpus
+        else:
+            kind, wanted = "CPU", float(self._num_threads)
+            most = max((node.get(kind, 0) for node in nodes), default=0)
+            wanted = min(wanted, most) or wanted
+        if not any(node.get(kind, 0) >= wanted for node in nodes):
             if self._options.where() is None:
-                raise PoolError(f"an actor needs {wanted}, and Ray finds less on this machine")
-            self._tell(f"No node of the Ray cluster has {wanted}: waiting for one.")
-        return cpus
+                raise PoolError(
+                    f"an actor needs {wanted:g} of {kind}, and Ray finds less on this machine"
+                )
+            self._tell(f"No node of the Ray cluster has {wanted:g} of {kind}: waiting for one.")
+        return {f"num_{kind.lower()}s": wanted}
 
     def _start_ledger(self) -> Any:
         ray = self._ray
@@ -427,10 +426,10 @@ def _warnings_of_ray_ignored() -> Iterator[None]:
 
 def _check_reachable(address: str) -> None:
     """Raise an error where nothing answers, for which Ray itself takes minutes."""
-    if address in ("auto", "local"):
+    if address == "auto":
         return
-    host, _, port = address.rpartition("://")[2].partition("/")[0].rpartition(":")
-    if not host or not port.isdecimal():
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdecimal():
         raise ValueError(f"address must be HOST:PORT or auto, got '{address}'")
     try:
         socket.create_connection((host.strip("[]"), int(port)), _CONNECT_S).close()
@@ -459,33 +458,37 @@ def session(address: str | None, cpus: int) -> Iterator[None]:
         if ray.is_initialized():
             yield
             return
-        own = {
-            "num_cpus": max(os.cpu_count() or 1, cpus),
-            "include_dashboard": False,
-            "object_store_memory": _OBJECT_STORE_BYTES,
-        }
         loggers = [logging.getLogger(name) for name in ("ray", "ray.data")]
         levels = [logger.level for logger in loggers]
         try:
-            with _signals_kept(), _stderr_closed():
-                ray.init(
-                    address or "local",
-                    log_to_driver=False,
-                    logging_level=logging.CRITICAL,
-                    **({} if address else own),
-                )
+            _connect(ray, address, cpus)
             for logger in loggers:
                 logger.setLevel(logging.CRITICAL)
             yield
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            if isinstance(error, PoolError) or ray.is_initialized():
-                raise
-            raise PoolError(f"Ray does not start: {_last_line(error)}") from error
         finally:
             with _signals_kept():
                 ray.shutdown()
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)
+
+
+def _connect(ray: Any, address: str | None, cpus: int) -> None:
+    own = {
+        "num_cpus": max(os.cpu_count() or 1, cpus),
+        "include_dashboard": False,
+        "object_store_memory": _OBJECT_STORE_BYTES,
+    }
+    try:
+        with _signals_kept(), _stderr_closed():
+            ray.init(
+                address or "local",
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
+                **({} if address else own),
+            )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        what = f"no Ray cluster answers at '{address}'" if address else "Ray does not start"
+        raise PoolError(f"{what}: {_last_line(error).partition('. ')[0]}") from error
 
 
 @contextmanager
@@ -524,15 +527,15 @@ def _following(ray: Any, ledger: Any, advance: Advance) -> Iterator[None]:
 
     def look() -> None:
         nonlocal shown
-        rows = ray.get(ledger.rows.remote())
-        if rows != shown:
-            advance(rows - shown)
-        shown = rows
+        with contextlib.suppress(ray.exceptions.RayError):
+            rows = ray.get(ledger.rows.remote(), timeout=_CONNECT_S)
+            if rows != shown:
+                advance(rows - shown)
+            shown = rows
 
     def follow() -> None:
-        with contextlib.suppress(ray.exceptions.RayError):
-            while not stopped.wait(_SECONDS_BETWEEN_LOOKS):
-                look()
+        while not stopped.wait(_SECONDS_BETWEEN_LOOKS):
+            look()
 
     thread = threading.Thread(target=follow, name="vl4pose-progress", daemon=True)
     thread.start()
