@@ -25,7 +25,6 @@ from typer.testing import CliRunner  # noqa: E402
 
 import vl4pose  # noqa: E402
 from vl4pose.cli.app import app  # noqa: E402
-from vl4pose.cli.decoding import read_rgb  # noqa: E402
 from vl4pose.demo.contact_sheet import Panel, draw_contact_sheet  # noqa: E402
 from vl4pose.demo.evaluation import auroc, joint_errors  # noqa: E402
 from vl4pose.demo.pictures import draw_picture  # noqa: E402
@@ -35,6 +34,7 @@ from vl4pose.demo.training import (  # noqa: E402
     TRANSFORM,
     PictureDataset,
 )
+from vl4pose.pool.decoding import read_rgb  # noqa: E402
 
 MAIN = [sys.executable, "-c", "from vl4pose.cli import main; main()"]
 FILES = {

@@ -32,10 +32,10 @@ from vl4pose import Scorer, get_skeleton, nn  # noqa: E402
 from vl4pose.cli.annotated_people import read_annotated_people, split_by_image  # noqa: E402
 from vl4pose.cli.annotations import Person, read_coco, read_csv  # noqa: E402
 from vl4pose.cli.app import app  # noqa: E402
-from vl4pose.cli.decoding import UnreadableImageError  # noqa: E402
 from vl4pose.cli.errors import UsageError  # noqa: E402
 from vl4pose.cli.lsp_annotations import read_mat  # noqa: E402
 from vl4pose.image_transform import ImageTransform  # noqa: E402
+from vl4pose.pool.decoding import UnreadableImageError  # noqa: E402
 from vl4pose.training.annotated_images import AnnotatedImages  # noqa: E402
 
 MAIN = [sys.executable, "-c", "from vl4pose.cli import main; main()"]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vl4pose.cli.errors import did_you_mean
+from vl4pose._sentences import did_you_mean
 from vl4pose.skeleton import Skeleton, get_skeleton
 
 __all__ = ["Keypoints", "LeftOut", "Person", "joint_places", "read_coco", "read_csv"]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
-import re
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 import typer
+
+from vl4pose._sentences import did_you_mean, network_reason, reason
 
 __all__ = [
     "RunError",
@@ -26,7 +26,6 @@ __all__ = [
 ]
 
 _EXTRAS = {"torch": "torch", "tensorboard": "tensorboard", "fsspec": "remote", "ray": "ray"}
-_NAMED_ERROR = re.compile(r"[\w.]*(Error|Exception): ")
 
 
 class RunError(Exception):
@@ -72,13 +71,6 @@ class UsageError(typer.BadParameter):
         return self.message
 
 
-def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """Return a question that ends a message with the nearest of ``names``, or nothing."""
-    spelled = {known.lower(): known for known in names}
-    close = difflib.get_close_matches(name.lower(), spelled, n=1, cutoff=0.5)
-    return f" (did you mean {spelled[close[0]]!r}?)" if close else ""
-
-
 def printable(text: str) -> str:
     """Return ``text`` on one line and without control characters or lone surrogates.
 
@@ -88,11 +80,6 @@ def printable(text: str) -> str:
         char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
         for char in text
     )
-
-
-def reason(error: Exception) -> str:
-    """Return an error's message, without the name of the file that the system puts behind it."""
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 @contextmanager
@@ -119,18 +106,3 @@ def needing_extras() -> Iterator[None]:
             raise
         extra = _EXTRAS.get(package, "cli")
         raise RunError(f"{package} is not installed: pip install 'vl4pose[{extra}]'") from error
-
-
-def network_reason(error: Exception) -> str:
-    """Return the line of an error that says what is wrong: not a trace, nor a tensor's values."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if not lines:
-        return type(error).__name__
-    if lines[0].startswith("The following operation failed in the TorchScript interpreter"):
-        # A trace of the script follows, and then the error with its type in front.
-        for line in lines[1:]:
-            if _NAMED_ERROR.match(line):
-                return line.removeprefix("builtins.")
-        return lines[-1]
-    known = isinstance(error, RuntimeError | TypeError | ValueError)
-    return lines[0] if known else f"{type(error).__name__}: {lines[0]}"

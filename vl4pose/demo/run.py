@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vl4pose.cli.decoding import read_rgb
 from vl4pose.cli.errors import RunError, printable
 from vl4pose.cli.fit_screen import FitScreen
 from vl4pose.cli.score import score
@@ -23,6 +22,7 @@ from vl4pose.demo.evaluation import MANY_WRONG, RANKINGS, THRESHOLDS, WRONG, Eva
 from vl4pose.demo.folder import DemoFolder
 from vl4pose.demo.pictures import KINDS, ORDINARY, SIZE, Picture, draw_picture
 from vl4pose.demo.training import HEATMAP_SIZE, TRANSFORM, PictureDataset, export, train
+from vl4pose.pool.decoding import read_rgb
 from vl4pose.scorer import Prediction, Scorer
 from vl4pose.scoring import multi_peak_entropy
 from vl4pose.skeleton import get_skeleton

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from vl4pose.cli.annotations import Person
-from vl4pose.cli.decoding import UnreadableImageError, read_rgb
 from vl4pose.image_transform import ImageTransform
+from vl4pose.pool.decoding import UnreadableImageError, read_rgb
 from vl4pose.skeleton import Skeleton
 from vl4pose.training import processes
 from vl4pose.training.dataset import Annotations
