@@ -7,6 +7,7 @@ import io
 import json
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote
 from xml.etree import ElementTree
@@ -571,6 +572,47 @@ def test_files_of_another_form_are_refused(name, text, message, tmp_path) -> Non
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
         read_back(name, path)
+
+
+JSON = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 3),
+    st.floats(allow_nan=False),
+    st.sampled_from(["", "x", "keypointlabels", "relation", "choices"]),
+    st.just([]),
+    st.just({}),
+    st.just([1]),
+    st.just({"x": [1]}),
+)
+
+
+def changed(data, draw, value):
+    """Return JSON with one of its parts another value, or gone."""
+    if isinstance(data, dict | list) and data and draw(st.integers(0, 4)):
+        keys = list(data) if isinstance(data, dict) else range(len(data))
+        key = draw(st.sampled_from(list(keys)))
+        out = dict(data) if isinstance(data, dict) else list(data)
+        if isinstance(data, dict) and draw(st.integers(0, 9)) == 0:
+            del out[key]
+        else:
+            out[key] = changed(data[key], draw, value)
+        return out
+    return value
+
+
+@given(st.data())
+def test_damaged_exports_are_errors_and_no_crashes(data) -> None:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        name = data.draw(st.sampled_from(["coco", "label-studio"]))
+        path = RETURNED[name](folder)
+        content = changed(json.loads(path.read_text()), data.draw, data.draw(JSON))
+        path.write_text(json.dumps(content))
+        with suppress(ValueError):
+            for pose in known_images(read_back(name, path), ()).poses:
+                assert np.isfinite(pose.keypoints[pose.visibility > 0]).all()
+                assert np.isnan(pose.keypoints[pose.visibility == 0]).all()
 
 
 def test_predictions_of_deeplabcut_are_nobodys_labels(tmp_path) -> None:

@@ -38,6 +38,7 @@ TASKS, INTERFACE = "tasks.json", "interface.xml"
 
 _LOCAL_FILES = "/data/local-files/?d="
 _HALF = 0.5
+_NUMBERS = {"keypointlabels": ("x", "y"), "rectanglelabels": ("x", "y", "width", "height")}
 _JOINTS, _PEOPLE, _IMAGE, _VISIBILITY, _HIDDEN = "joints", "people", "image", "visibility", "hidden"
 _COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#46f0f0", "#f032e6", "#9a6324")
 
@@ -111,6 +112,11 @@ def read(path: Path) -> AnnotatedPoses:
             raise ValueError(f"{rule}, got {', '.join(task)} in [{number}]")
         name = _image_name(task["data"], number)
         out.images[name] = None
+        if not _is_regular(task["annotations"]):
+            raise ValueError(
+                f"{rule}, got annotations of another form in [{number}]: "
+                f"{json.dumps(task['annotations'])[:80]}"
+            )
         done = [part for part in task["annotations"] or [] if not part.get("was_cancelled")]
         if not done:
             out.left_out["tasks that nobody annotated"] += 1
@@ -122,6 +128,41 @@ def read(path: Path) -> AnnotatedPoses:
         out.images[name] = size
         out.poses.extend(people)
     return out
+
+
+def _is_regular(annotations: object) -> bool:
+    """Return whether annotations are as `_people` reads them: lists, objects and numbers."""
+    if not isinstance(annotations, list | None):
+        return False
+    for annotation in annotations or []:
+        if not isinstance(annotation, dict) or not isinstance(
+            annotation.get("result"), list | None
+        ):
+            return False
+        for part in annotation.get("result") or []:
+            if not isinstance(part, dict):
+                return False
+            if part.get("type") not in _NUMBERS:
+                continue
+            value = part.get("value")
+            if not isinstance(part.get("id"), str) or not isinstance(value, dict):
+                return False
+            if not isinstance(part.get("parentID"), str | None):
+                return False
+            if not all(_is_number(value.get(key)) for key in _NUMBERS[part["type"]]):
+                return False
+            names = value.get("keypointlabels")
+            if not isinstance(names, list | None) or not all(
+                isinstance(n, str) for n in names or []
+            ):
+                return False
+            if not isinstance(part.get("meta"), dict | None):
+                return False
+    return True
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _interface(skeleton: Skeleton, label: str) -> bytes:
@@ -261,18 +302,14 @@ def _people(
 ) -> tuple[list[AnnotatedPose], tuple[int, int] | None]:
     boxes = {part["id"]: part for part in results if part.get("type") == "rectanglelabels"}
     points = {part["id"]: part for part in results if part.get("type") == "keypointlabels"}
-    hidden = {
-        part.get("id")
-        for part in results
-        if part.get("type") == "choices" and _HIDDEN in part.get("value", {}).get("choices", [])
-    }
+    hidden = {str(part.get("id")) for part in results if _says_hidden(part)}
     parents = {name: part.get("parentID") for name, part in points.items()}
     for part in results:
         if part.get("type") == "relation":
-            ends = (part.get("from_id"), part.get("to_id"))
-            for point, box in (ends, ends[::-1]):
-                if point in points and box in boxes and parents[point] not in boxes:
-                    parents[point] = box
+            ends = (str(part.get("from_id")), str(part.get("to_id")))
+            for point, rectangle in (ends, ends[::-1]):
+                if point in points and rectangle in boxes and parents[point] not in boxes:
+                    parents[point] = rectangle
     of_person: dict[str | None, dict[str, tuple[float, float, int]]] = {name: {} for name in boxes}
     size = None
     for name, part in points.items():
@@ -300,6 +337,12 @@ def _people(
             box = (*corner, *scale(value["width"], value["height"]))
         people.append(AnnotatedPose(image, joints, _person_id(boxes.get(parent or "")), box, size))
     return people, size
+
+
+def _says_hidden(part: dict[str, Any]) -> bool:
+    value = part.get("value")
+    choices = value.get("choices") if isinstance(value, dict) else None
+    return part.get("type") == "choices" and isinstance(choices, list) and _HIDDEN in choices
 
 
 def _person_id(rectangle: dict[str, Any] | None) -> str | None:

@@ -115,7 +115,7 @@ def read(path: Path) -> AnnotatedPoses:
 
     try:
         labels = sio.load_slp(str(path), open_videos=False)
-    except (OSError, KeyError, ValueError) as error:
+    except Exception as error:  # a damaged file is met with errors of every kind
         raise ValueError(f"must be a .slp of SLEAP: {error}") from error
     if len(labels.skeletons) != 1:
         raise ValueError(f"must have one skeleton, got {len(labels.skeletons)}")
