@@ -518,6 +518,18 @@ def test_label_studio_hidden_related_and_loose_keypoints(tmp_path) -> None:
         label_studio.read(tmp_path / "a.json")
 
 
+def test_label_studio_people_go_by_the_ids_that_were_written(tmp_path) -> None:
+    label_studio.write(IMAGES, SKELETON, tmp_path, url_prefix="http://x/")
+    tasks = json.loads((tmp_path / "tasks.json").read_text())
+    for task in tasks:
+        task["annotations"] = task.pop("predictions")
+        for annotation in task["annotations"]:
+            for result in annotation["result"]:
+                result.pop("parentID", None)
+    (tmp_path / "a.json").write_text(json.dumps(tasks))
+    assert_same(by_name(in_skeleton(label_studio.read(tmp_path / "a.json"), SKELETON)))
+
+
 def test_joints_go_by_short_names_and_wrong_ones_are_asked_about(tmp_path) -> None:
     arm = Skeleton("arm", ["left_shoulder", "left_elbow"], [(0, 1)])
     lines = ["scorer,a,a,a,a", "bodyparts,lelb,lelb,LSHO,LSHO", "coords,x,y,x,y", "v/a.png,1,2,3,4"]

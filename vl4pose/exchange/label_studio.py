@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePath
 from typing import Any
@@ -38,6 +39,7 @@ TASKS, INTERFACE = "tasks.json", "interface.xml"
 
 _LOCAL_FILES = "/data/local-files/?d="
 _HALF = 0.5
+_WRITTEN = re.compile(r"(person-\d+)-joint-\d+")  # the regions' ids, which the tool keeps
 _NUMBERS = {"keypointlabels": ("x", "y"), "rectanglelabels": ("x", "y", "width", "height")}
 _JOINTS, _PEOPLE, _IMAGE, _VISIBILITY, _HIDDEN = "joints", "people", "image", "visibility", "hidden"
 _COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#46f0f0", "#f032e6", "#9a6324")
@@ -89,8 +91,8 @@ def read(path: Path) -> AnnotatedPoses:
 
     Of several annotations of a task, the latest that was not cancelled counts. Tasks without one
     are images without people, for predictions that nobody submitted are nobody's annotation.
-    Keypoints are one person's if they are below the same rectangle, or related to it; those that
-    are neither are together one more person.
+    Keypoints are one person's if they are below the same rectangle, or related to it, or were
+    written for it; those that are neither are together one more person.
 
     Raises
     ------
@@ -310,6 +312,10 @@ def _people(
             for point, rectangle in (ends, ends[::-1]):
                 if point in points and rectangle in boxes and parents[point] not in boxes:
                     parents[point] = rectangle
+    for name, parent in parents.items():
+        written = _WRITTEN.match(name)
+        if parent not in boxes and written and written[1] in boxes:
+            parents[name] = written[1]
     of_person: dict[str | None, dict[str, tuple[float, float, int]]] = {name: {} for name in boxes}
     size = None
     for name, part in points.items():
