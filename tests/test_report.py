@@ -237,6 +237,16 @@ def test_images_may_be_elsewhere_now(table, tmp_path):
     assert summary.missing[0][1].startswith("URL must be of a protocol that fsspec knows")
 
 
+def test_images_may_be_at_a_url(table, tmp_path):
+    fsspec = pytest.importorskip("fsspec")
+    store = fsspec.filesystem("memory")
+    store.put(str(tmp_path / "images"), "/report-images", recursive=True)
+    summary, data, _ = report(table, tmp_path, images="memory://report-images", num_pictures=2)
+    assert summary.num_pictures == 4
+    summary, here, _ = report(table, tmp_path, num_pictures=2)
+    assert data["pictures"] == here["pictures"]
+
+
 def test_pictures_are_no_larger_than_asked(table, tmp_path):
     _, data, _ = report(table, tmp_path, max_image_size=20)
     sizes = {image_of(picture["src"]).size for picture in data["pictures"].values()}
@@ -264,6 +274,8 @@ class BrightnessNet(torch.nn.Module):
     """Two joints: where an image is bright, and where it is dark."""
 
     def forward(self, images):
+        if bool((images.mean([1, 2, 3]) > 0.6).any()):
+            raise RuntimeError("too bright")
         grey = torch.nn.functional.avg_pool2d(images.mean(1, keepdim=True), 4)
         return torch.cat([grey, -grey], 1)
 
@@ -325,6 +337,28 @@ def test_heatmaps_are_those_that_were_scored(scored):
             [-0.5, -0.5], (16, 16), placement
         )
         np.testing.assert_allclose([x, y], corner + 0.5, atol=0.01)
+
+
+def test_heatmaps_of_an_image_that_has_changed_are_said_to_be_others(scored):
+    Image.new("RGB", (120, 80), (90, 90, 90)).save(scored / "dots" / "2.png")
+    result = invoke(
+        "report", scored / "scores.parquet", "--out", scored / "r.html",
+        "--pose", scored / "pose.pt", "--trust",
+    )  # fmt: skip
+    assert "heatmaps that are not those that were scored: 1, of 2.png\n" in result.output
+    pictures = data_of((scored / "r.html").read_text(encoding="utf-8"))["pictures"]
+    assert [row for row in pictures if pictures[row].get("changed")] == ["2"]
+
+
+def test_a_network_that_fails_is_one_sentence(scored):
+    Image.new("RGB", (120, 80), (255, 255, 255)).save(scored / "dots" / "2.png")
+    result = invoke(
+        "report", scored / "scores.parquet", "--out", scored / "r.html",
+        "--pose", scored / "pose.pt", "--trust", code=1,
+    )  # fmt: skip
+    why = "Error: the pose network fails on the pictured images: RuntimeError: too bright\n"
+    assert why in result.output
+    assert not (scored / "r.html").exists()
 
 
 def test_heatmaps_without_a_finite_value_and_large_ones_have_a_picture():

@@ -364,6 +364,49 @@ def test_bones_have_the_colours_of_their_z_scores(page, made):
     assert marks == table.skeleton.num_links
 
 
+def test_joints_are_where_they_are_in_the_picture(page, tmp_path):
+    """Of a person in a box, of whose image a part is shown, made smaller."""
+    table = table_with_images(tmp_path, 1, failed=(), scale=(30.0, 20.0))  # 480 x 320
+    joints = table.arrays("keypoints")[0].copy()
+    joints = 300 + (joints - joints.min(0)) / np.ptp(joints, axis=0) * [90, 15]  # 300...390
+    joints[:, 1] -= 150
+    table = with_column(table, "keypoints", [joints.tolist()])
+    table = with_column(table, "refined_keypoints", [joints.tolist()])
+    table = with_column(table, "box", [[310.0, 140.0, 40.0, 40.0]])
+    write_report(tmp_path / "r.html", table, max_image_size=64)
+    page.open(tmp_path / "r.html")
+    drawn = page.run(
+        """
+        const image = document.querySelector("#gallery-least + ul img");
+        const frame = image.getBoundingClientRect();
+        const scale = Math.min(
+          frame.width / image.naturalWidth, frame.height / image.naturalHeight);
+        const corner = [
+          frame.x + (frame.width - scale * image.naturalWidth) / 2,
+          frame.y + (frame.height - scale * image.naturalHeight) / 2,
+        ];
+        const path = image.parentElement.querySelector(".raw .joint");
+        const matrix = path.getScreenCTM();
+        const joints = path.getAttribute("d").slice(1).split("M").map((d) => d.split("h")[0]);
+        return joints.map((d) => {
+          const [x, y] = d.split(" ").map(Number);
+          const at = new DOMPoint(x, y).matrixTransform(matrix);
+          return [(at.x - corner[0]) / scale, (at.y - corner[1]) / scale];
+        });
+        """
+    )
+    [picture] = data_of((tmp_path / "r.html").read_text(encoding="utf-8"))["pictures"].values()
+    x, y, width, height = picture["part"]
+    assert width < 240
+    image = page.find("#galleries img")
+    sides = page.run("return [arguments[0].naturalWidth, arguments[0].naturalHeight]", image)
+    size = np.array(sides)
+    assert size.max() == 64
+    # From the corner of the part, in pixels of the picture.
+    expected = (joints + 0.5 - [x, y]) * size / [width, height]
+    np.testing.assert_allclose(drawn, expected, atol=1.0)
+
+
 def test_what_is_drawn_can_be_chosen(page, made):
     _, path = made
     page.open(path)

@@ -21,6 +21,7 @@ from vl4pose.cli.errors import (
 )
 from vl4pose.cli.file_identity import file_identity
 from vl4pose.cli.score_files import read_table
+from vl4pose.pool.errors import NetworkError
 
 if TYPE_CHECKING:
     from vl4pose.score_table import ScoreTable
@@ -152,6 +153,8 @@ def report(
             )
     except OSError as error:
         raise RunError(f"cannot write '{out}': {error.strerror or error}") from error
+    except NetworkError as error:
+        raise RunError(str(error)) from error
     console = Console()
 
     def say(text: str) -> None:
@@ -167,6 +170,9 @@ def report(
             say(f"  {name}")
         if len(names) > _SHOWN:
             say("  ...")
+    if summary.changed:
+        first = ", ".join(summary.changed[:_SHOWN])
+        say(f"heatmaps that are not those that were scored: {len(summary.changed):,}, of {first}")
     if images is None and summary.missing and summary.num_pictures == 0:
         say("say where the images are with --images")
     say(f"written to {out} ({summary.num_bytes / 1e6:.1f} MB)")

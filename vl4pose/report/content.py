@@ -57,6 +57,8 @@ class PageContent:
         How many rows, pictures and people with heatmaps the page has.
     missing : list of (str, str)
         People without the picture that they should have, and why.
+    changed : list of str
+        People whose heatmaps are not those that were scored.
     """
 
     data: dict[str, Any]
@@ -64,6 +66,7 @@ class PageContent:
     num_pictures: int = 0
     num_heatmaps: int = 0
     missing: list[tuple[str, str]] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
 
 
 def gather(
@@ -211,6 +214,7 @@ class _Rows:
         self.refined = self._array("refined_keypoints", num_joints, 2)
         self.params = self._array("link_params", num_links, 2)
         self.scale = self._array("heatmap_scale", 2)
+        self.confidence = self._array("confidence", num_joints)
         self.z = self._z(self.keypoints)
         self.refined_z = self._z(self.refined)
         self.titles = [_title(*person[:2]) for person in _people(table)]
@@ -250,7 +254,7 @@ class _Rows:
             "refinedZ": _packed(self.refined_z, "<f4"),
             "logLikelihood": _packed(self._array("per_link", num_links), "<f4"),
             "entropy": _packed(self._array("entropy", num_joints), "<f4"),
-            "confidence": _packed(self._array("confidence", num_joints), "<f4"),
+            "confidence": _packed(self.confidence, "<f4"),
             "keypoints": coordinates(self.keypoints),
             "refined": coordinates(self.refined),
             "peakIndex": _packed(np.nan_to_num(changed), "<u2"),
@@ -456,7 +460,7 @@ def _add_heatmaps(
     from vl4pose.report.heatmap_sheets import Pictured, heatmap_sheets
 
     people = [
-        Pictured(row, of_row[row]["image"], of_row[row]["box"])
+        Pictured(row, of_row[row]["image"], of_row[row]["box"], rows.confidence[row])
         for row, picture in pictures.items()
         if isinstance(picture, Picture)
     ]
@@ -464,4 +468,7 @@ def _add_heatmaps(
     sheets = heatmap_sheets(people, folder, scorer, transform)
     for row, sheet in sheets.items():
         shown[str(row)] |= {"heatmaps": sheet.uri, "heatmapPlace": sheet.place}
+        if not sheet.same:
+            shown[str(row)]["changed"] = True
+            content.changed.append(rows.titles[row])
     content.num_heatmaps = len(sheets)

@@ -12,15 +12,20 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from vl4pose.cli.errors import network_reason
 from vl4pose.image_transform import ImageTransform
 from vl4pose.pool.decoding import read_rgb
+from vl4pose.pool.errors import NetworkError
 from vl4pose.pool.storage import Folder
 from vl4pose.report.pictures import data_uri
 from vl4pose.scorer import Scorer
 
 __all__ = ["HeatmapSheet", "Pictured", "heatmap_sheets"]
 
+FloatArray = npt.NDArray[np.float64]
+
 _BATCH_SIZE = 16
+_TOLERANCE = 0.02  # of half precision, and of networks that are compiled for another device
 _LONGEST_SIDE = 96  # of a map in the page; larger ones are made smaller
 
 
@@ -33,11 +38,14 @@ class Pictured:
     row : int
     image : str
     box : list of float, optional
+    confidence : (J,) float64
+        Highest values of the heatmaps that were scored.
     """
 
     row: int
     image: str
     box: list[float] | None
+    confidence: FloatArray
 
 
 @dataclass(frozen=True)
@@ -50,10 +58,14 @@ class HeatmapSheet:
         A grey PNG as a data URI, joint after joint from left to right.
     place : (x, y, width, height) of float
         Where a map lies in the image, counted from the image's corner.
+    same : bool
+        Whether the heatmaps are as high as those that were scored, but for the arithmetic of
+        another machine.
     """
 
     uri: str
     place: tuple[float, float, float, float]
+    same: bool
 
 
 def heatmap_sheets(
@@ -72,8 +84,8 @@ def heatmap_sheets(
 
     Raises
     ------
-    TypeError, ValueError, RuntimeError
-        Of the pose network, where it fails or breaks its contract.
+    NetworkError
+        ``the pose network fails on the pictured images: ...``, also where it breaks its contract.
     """
     sheets = {}
     for start in range(0, len(people), _BATCH_SIZE):
@@ -83,14 +95,21 @@ def heatmap_sheets(
             transform.apply(image, person.box) for image, person in zip(decoded, batch, strict=True)
         ]
         pixels = torch.from_numpy(np.stack([pixels for pixels, _ in applied]))
-        maps = scorer.predict(pixels).heatmaps.float().cpu().numpy()
+        try:
+            maps = scorer.predict(pixels).heatmaps.float().cpu().numpy()
+        except Exception as error:  # networks are the user's code, and TorchScript has its own kind
+            why = network_reason(error)
+            raise NetworkError(f"the pose network fails on the pictured images: {why}") from error
         for person, of_person, (_, placement) in zip(batch, maps, applied, strict=True):
             height, width = of_person.shape[1:]
             corners = transform.heatmap_to_image(
                 [(-0.5, -0.5), (width - 0.5, height - 0.5)], (width, height), placement
             )
             (x0, y0), (x1, y1) = (corners + 0.5).round(2).tolist()
-            sheets[person.row] = HeatmapSheet(_sheet(of_person), (x0, y0, x1 - x0, y1 - y0))
+            highest = of_person.max(axis=(1, 2))
+            same = np.allclose(highest, person.confidence, rtol=_TOLERANCE, equal_nan=True)
+            place = (x0, y0, x1 - x0, y1 - y0)
+            sheets[person.row] = HeatmapSheet(_sheet(of_person), place, same)
     return sheets
 
 

@@ -709,6 +709,10 @@
       const what = picture.heatmaps ? "Heatmap and peaks of" : "Peaks of";
       pictureColumn.append(
         el("p", { class: "chosen" }, el("label", { for: "person-joint" }, what), select), told, panel);
+      if (picture.changed) {
+        pictureColumn.append(el("p", { class: "note" },
+          "These heatmaps are not those that were scored: the image has changed since."));
+      }
       if (!picture.heatmaps) {
         panel.append(el("p", { class: "quiet" },
           "The page was made without the pose network, so that it has peaks and weights but no heatmaps."));
@@ -843,4 +847,6 @@
   showLegend();
   showGalleries();
   showTable();
+  // At once and complete: nothing that a reader has begun with moves.
+  for (const part of document.querySelectorAll("body > header, main")) part.hidden = false;
 })();

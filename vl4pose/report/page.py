@@ -38,6 +38,8 @@ class ReportSummary:
         People with a picture, and with heatmaps.
     missing : list of (str, str)
         People without the picture that they should have, and why.
+    changed : list of str
+        People whose heatmaps are not those that were scored: their image has changed since.
     """
 
     num_bytes: int
@@ -45,6 +47,7 @@ class ReportSummary:
     num_pictures: int
     num_heatmaps: int
     missing: list[tuple[str, str]]
+    changed: list[str]
 
 
 def write_report(
@@ -96,6 +99,8 @@ def write_report(
     ------
     ValueError
         ``selection must hold rows of the table of scores, got ..., which is not in it``.
+    vl4pose.pool.errors.NetworkError
+        ``the pose network fails on the pictured images: ...``.
 
     Notes
     -----
@@ -117,7 +122,12 @@ def write_report(
     page = _page(content.data).encode("utf-8", "backslashreplace")
     write_atomically(Path(out), page)
     return ReportSummary(
-        len(page), content.num_rows, content.num_pictures, content.num_heatmaps, content.missing
+        len(page),
+        content.num_rows,
+        content.num_pictures,
+        content.num_heatmaps,
+        content.missing,
+        content.changed,
     )
 
 
