@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import itertools
 import math
 import subprocess
@@ -667,3 +669,9 @@ def test_arrays_make_no_table() -> None:
 def test_names_of_strategies() -> None:
     assert parse_strategy("column:score", True) == Strategy("column:score", "score", True)
     assert vl4pose.active.STRATEGIES[0] == "likelihood"
+
+
+def test_examples_of_the_documentation_run() -> None:
+    result = doctest.testmod(importlib.import_module("vl4pose.active.selection"))
+    assert result.attempted > 0
+    assert result.failed == 0

@@ -102,6 +102,27 @@ class TestTable:
         assert len(table) == 0
         assert table.rows.schema == selection.to_table().rows.schema
 
+    @pytest.mark.parametrize("kind", ["table", "file", "folder"])
+    def test_of_no_rows_none_are_selected(self, kind: str, tmp_path: Path) -> None:
+        pool: Any = POOL.take([])
+        if kind == "file":
+            pool = save_file(pool, tmp_path / "none.parquet")
+        elif kind == "folder":
+            pool = save_folder(pool, tmp_path / "none", 5)
+        table = vl4pose.select(pool, 0, order="name", groups="name", min_gap=1).to_table()
+        assert len(table) == 0
+        assert table.rows.schema == vl4pose.select(POOL, 1).to_table().rows.schema
+
+    @pytest.mark.parametrize("strategy", vl4pose.active.STRATEGIES)
+    def test_where_all_rows_failed_none_is_selectable(self, strategy: str) -> None:
+        failed = made_scores(3, failed=(0, 1, 2))
+        selection = vl4pose.select(failed, 0, strategy=strategy, random_share=0.5)
+        assert selection.counts["without_score"] == 3
+        with pytest.raises(ValueError, match=r"the selectable rows \(0\), got 1"):
+            vl4pose.select(failed, 1, strategy=strategy)
+        with pytest.raises(ValueError, match="embeddings must be given"):
+            vl4pose.select(failed, 0, strategy=strategy, diversity="k-centre")
+
     def test_of_a_selection_one_can_select_again(self) -> None:
         table = vl4pose.select(POOL, 9).to_table()
         again = vl4pose.select(table, 4, strategy="entropy").to_table()

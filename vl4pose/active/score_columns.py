@@ -73,6 +73,8 @@ class ScoreColumns:
                 else f"scores must have the column {name!r}, got none of numbers"
             )
         values = self.read(name)
+        if values.ndim == 2 and values.shape[1] == 0:  # of lists that are all null
+            return np.full(self.num_rows, np.nan)
         if values.ndim == 2 and reduce is not None:
             return np.asarray(reduce(values, axis=1), np.float64)
         if values.ndim != 1:
