@@ -575,6 +575,7 @@ def test_a_box_that_was_computed_from_the_joints_is_none(tmp_path) -> None:
         ("label-studio", '[{"data": {}, "predictions": []}]', "got data, predictions in"),
         ("deeplabcut", "a,b\n1,2\n", "must begin with lines of scorer, bodyparts and coords"),
         ("coco", "[]", "must be a COCO keypoints file"),
+        ("coco", "<a/>", "must be JSON"),
         ("csv", "image,a\n", "must have a column"),
     ],
 )
@@ -909,7 +910,7 @@ def test_earlier_training_data_is_joined(selection, tmp_path) -> None:
     said = run("import", first, "--selection", selection, "--out", out,
                "--merge", tmp_path / "earlier.csv")  # fmt: skip
     assert "Merged 1 person of" in said
-    assert "1 more are in images annotated anew" in said
+    assert "but not 1 in images annotated anew" in said
     assert "left out: 1 people with an error (failed.png: line 4 must have 9 fields" in said
     people, _ = read_coco(out, SKELETON)
     assert [person.image for person in people][:2] == ["no pose.png", "b.png"]

@@ -102,8 +102,8 @@ def import_annotations(
     _show(name, poses, people, changes if asked else None)
     if earlier is not None:
         typer.echo(
-            f"Merged {_count(len(kept), 'person', 'people')} of '{printable(str(merge))}'; "
-            f"{len(earlier.poses) - len(kept):,} more are in images annotated anew"
+            f"Merged {_count(len(kept), 'person', 'people')} of {printable(str(merge))}, but not "
+            f"{len(earlier.poses) - len(kept):,} in images annotated anew"
         )
         for what, number in earlier.left_out.items():
             typer.echo(f"  left out: {number:,} {printable(what)}")

@@ -86,7 +86,10 @@ def read(path: Path, skeleton: Skeleton) -> AnnotatedPoses:
     ValueError
         If the file is not of that form, or lacks a joint of the skeleton.
     """
-    people, left_out = read_coco(path, skeleton)
+    try:
+        people, left_out = read_coco(path, skeleton)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"must be JSON: {error}") from error
     data = json.loads(path.read_text(encoding="utf-8"))
     ids = {
         str(entry.get("id")): str(entry["attributes"]["person_id"])
