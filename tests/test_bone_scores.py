@@ -56,3 +56,7 @@ def test_what_is_missing_stays_missing_and_alone():
 def test_other_shapes_are_refused():
     with pytest.raises(ValueError, match=r"keypoints must be \(..., J, 2\) = \(..., 14, 2\)"):
         link_lengths(np.zeros((3, 16, 2)), LSP)
+    with pytest.raises(ValueError, match=r"link_params must be \(..., L, 2\), got \(13,\)"):
+        link_z_scores(poses(), np.zeros(13), LSP)
+    with pytest.raises(ValueError, match=r"= \(..., 13, 2\), got \(15, 2\)"):
+        link_z_scores(poses(), np.zeros((15, 2)), LSP)

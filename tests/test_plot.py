@@ -119,6 +119,12 @@ def test_without_params_bones_are_grey_and_missing_joints_are_left_out():
     assert ax.yaxis_inverted()
 
 
+def test_a_single_joint_is_a_pose_too():
+    dot = vl4pose.Skeleton("dot", ["dot"], [])
+    ax = plot.pose(None, [[3.0, 4.0]], dot, link_params=[], refined=[[5.0, 4.0]])
+    assert ax.lines[0].get_xydata().tolist() == [[3, 4]]
+
+
 def test_a_heatmap_lies_where_it_was_computed_with_its_peaks():
     values = np.zeros((4, 8))
     values[1, 6] = 5

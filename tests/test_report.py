@@ -189,6 +189,29 @@ def test_what_does_not_exist_is_null_and_no_nan(table, tmp_path):
     assert data["rows"]["score"][row] is None
 
 
+def test_a_skeleton_without_a_link_has_a_page_too(table, tmp_path):
+    for column in (
+        "keypoints",
+        "refined_keypoints",
+        "entropy",
+        "confidence",
+        "peak_index",
+        "peaks",
+    ):
+        values = [value and value[:1] for value in table.rows[column].to_pylist()]
+        table = with_column(table, column, values)
+    for column in ("per_link", "link_params"):
+        table = with_column(table, column, [[]] * 40)
+    skeleton = vl4pose.Skeleton("dot", ["dot"], []).to_json()
+    table = replace(table, metadata={**table.metadata, "skeleton": skeleton})
+    _, data, _ = report(table, tmp_path)
+    assert data["skeleton"]["links"] == []
+    assert data["rows"]["z"] == ""
+    row = str(data["galleries"]["least"][0])
+    assert data["pictures"][row]["marks"] == []
+    assert data["pictures"][row]["alt"].startswith("No bone has a known length.")
+
+
 def test_a_table_without_any_score_has_a_page_that_says_so(tmp_path):
     (tmp_path / "images").mkdir()
     table = table_with_images(tmp_path / "images", 3, failed=(0, 1, 2))

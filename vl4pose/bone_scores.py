@@ -63,8 +63,15 @@ def expected_lengths(link_params: npt.ArrayLike) -> tuple[Float64Array, Float64A
     Returns
     -------
     length, deviation : (..., L) float64
+
+    Raises
+    ------
+    ValueError
+        ``link_params must be (..., L, 2)``.
     """
     params: Any = np.asarray(link_params, np.float64)
+    if params.ndim < 2 or params.shape[-1] != 2:
+        raise ValueError(f"link_params must be (..., L, 2), got {params.shape}")
     length = np.clip(params[..., 0], -MAX_LENGTH, MAX_LENGTH)
     log_variance = np.clip(params[..., 1], -MAX_LOG_VARIANCE, MAX_LOG_VARIANCE)
     return length, np.exp(log_variance / 2)
@@ -96,7 +103,7 @@ def link_z_scores(
     Raises
     ------
     ValueError
-        ``keypoints must be (..., J, 2)``.
+        ``keypoints must be (..., J, 2)``, ``link_params must be (..., L, 2)``.
 
     Notes
     -----
@@ -104,5 +111,10 @@ def link_z_scores(
     is ``-(log(2 pi) + s + z^2) / 2``.
     """
     length, deviation = expected_lengths(link_params)
+    if length.shape[-1] != skeleton.num_links:
+        raise ValueError(
+            f"link_params must be (..., L, 2) = (..., {skeleton.num_links}, 2), "
+            f"got {np.shape(link_params)}"
+        )
     z: Float64Array = (link_lengths(keypoints, skeleton, heatmap_scale) - length) / deviation
     return z

@@ -141,7 +141,8 @@ def pose(
     ImportError
         ``vl4pose.plot needs matplotlib: pip install 'vl4pose[cli]'``.
     ValueError
-        ``keypoints must be (..., J, 2)``, or an unknown skeleton.
+        ``keypoints must be (..., J, 2)``, ``link_params must be (..., L, 2)``, or an unknown
+        skeleton.
 
     Notes
     -----
@@ -151,8 +152,10 @@ def pose(
     skeleton = get_skeleton(skeleton) if isinstance(skeleton, str) else skeleton
     raw = as_numpy(keypoints).astype(np.float64)
     other = None if refined is None else as_numpy(refined).astype(np.float64)
-    unknown = np.full((skeleton.num_links, 2), np.nan)
-    params = unknown if link_params is None else as_numpy(link_params)
+    params = np.full((skeleton.num_links, 2), np.nan)
+    if link_params is not None:
+        params = as_numpy(link_params)
+        params = params.reshape(0, 2) if params.size == 0 else params  # of a single joint
     z = link_z_scores(raw, params, skeleton, heatmap_scale)
     ax = _axes(ax, (5.0, 5.0))
     _show_image(ax, image)

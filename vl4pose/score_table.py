@@ -117,7 +117,7 @@ class ScoreTable:
         out = np.full(shape, np.nan)
         if present.any():
             flat = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
-            out[present] = flat.reshape(-1, *shape[1:])
+            out[present] = flat.reshape(int(present.sum()), *shape[1:])
         return out
 
     def take(self, rows: npt.ArrayLike) -> ScoreTable:
