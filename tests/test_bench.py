@@ -16,7 +16,7 @@ pytest.importorskip("cv2", reason="the benchmarks need OpenCV: pip install 'vl4p
 ROOT = Path(__file__).parents[1]
 
 from bench import __main__ as command  # noqa: E402
-from bench import batch_sizes, calls, competitors, operations  # noqa: E402
+from bench import batch_sizes, calls, competitors, k_centre, operations  # noqa: E402
 from bench.cases import Case  # noqa: E402
 from bench.goals import GOALS, MEMORY, Goal  # noqa: E402
 from bench.heatmaps import aligned  # noqa: E402
@@ -197,6 +197,24 @@ def test_no_benchmark_matches(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == ""
     assert operations.ended(5, "nothing") == 2
     assert capsys.readouterr().err == "no benchmark matches -k 'nothing'\n"
+
+
+# ------------------------------------------------------------------------------------------------
+# python -m bench.k_centre
+# ------------------------------------------------------------------------------------------------
+
+
+def test_k_centre_of_all_contestants_agree() -> None:
+    pytest.importorskip("usearch", reason="the index is usearch's: pip install 'vl4pose[ann]'")
+    size = ("--rows", "300", "--columns", "8", "--centres", "20", "--rounds", "1")
+    printed = run("bench.k_centre", *size)
+    assert "20 of 300 x 8 float32" in printed
+    for made in ("spread", "clustered"):
+        _, _, rows = printed.partition(f"{made}: seconds")
+        lines = rows.splitlines()
+        for name in k_centre.CONTESTANTS:
+            (line,) = [line for line in lines[:12] if line.startswith(f"  {name}  ")]
+            assert float(line.split()[-2]) > 0  # the ratio: so short times may be 0.000
 
 
 # ------------------------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """Rows that lie far from each other: greedy k-centre, known in active learning as Core-Set.
 
 :func:`k_centre` is exact, in the compiled core: a row is compared with a centre only while it may
-still be the farthest, so that a greedy choice of 1,000 among 100,000 rows takes about a tenth of
-the comparisons. With ``approximate=True`` the nearest centre of a row is asked of an index of the
+still be the farthest. A greedy choice of 1,000 among 100,000 rows so takes from a fifteenth of all
+comparisons, where rows are normally distributed, to a half, where they are in as many clusters as
+there are centres. With ``approximate=True`` the nearest centre of a row is asked of an index of the
 centres instead, which pays where there are so many centres or labelled rows, 100,000 and more, that
 a row should not be compared with all of them.
 
