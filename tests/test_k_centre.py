@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import builtins
+import doctest
+import importlib
 import itertools
 import math
 import os
@@ -315,12 +317,17 @@ def test_bad_arguments(error: type[Exception], message: str, change: dict[str, A
         k_centre(**(arguments | change))
 
 
+def test_example_of_the_docstring() -> None:
+    result = doctest.testmod(importlib.import_module("vl4pose.active.k_centre"))
+    assert result.attempted > 0
+    assert result.failed == 0
+
+
 def test_interrupt_stops_a_long_call() -> None:
     """Ctrl-C is answered within the call, which without it would take half a minute or more."""
     program = """
         import numpy as np
         from vl4pose.active.k_centre import k_centre
-        # Each row is farther than those before it, so that every step has to look at all of them.
         rows = np.arange(50_000, dtype=np.float32)[:, None] * np.ones(64, np.float32)
         print("ready", flush=True)
         try:

@@ -5,6 +5,8 @@ The checks of arguments are those that scikit-activeml's own strategies have to 
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import inspect
 import subprocess
 import sys
@@ -236,6 +238,12 @@ def test_bad_parameters(
 ) -> None:
     with pytest.raises(error):
         PoseQueryStrategy(**{name: value}).query(**pool)
+
+
+def test_example_of_the_docstring() -> None:
+    result = doctest.testmod(importlib.import_module("vl4pose.adapters.scikit_activeml"))
+    assert result.attempted > 0
+    assert result.failed == 0
 
 
 def test_library_is_missing() -> None:
