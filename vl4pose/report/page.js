@@ -161,7 +161,7 @@
         .map((_, i) => i)
         .filter((i) => Math.abs(values[row * numLinks + i]) >= drawing.unusual)
         .sort((a, b) => Math.abs(values[row * numLinks + b]) - Math.abs(values[row * numLinks + a]));
-      const named = unusual.slice(0, large ? 6 : 1);
+      const named = unusual.slice(0, large ? 6 : Number(kind === "raw"));
       const marked = large ? links.map((_, i) => i) : unusual.slice(0, 3);
       const at = points[kind];
       links.forEach(([parent, child], i) => {
@@ -322,12 +322,15 @@
       });
       const base = height - bottom;
       drawn.append(svg("path", { class: "axis", d: `M${left} ${base}H${width - right}` }));
+      let taken = 0; // by labels, from the left
       for (const [value, where] of histogram.ticks) {
         const x = left + where * (width - left - right);
-        drawn.append(
-          svg("path", { class: "axis", d: `M${x} ${base}v4` }),
-          svg("text", { x, y: base + 17, "text-anchor": "middle" }, minus(String(value))),
-        );
+        const words = minus(String(value));
+        drawn.append(svg("path", { class: "axis", d: `M${x} ${base}v4` }));
+        const half = words.length * 3.8 + 2;
+        if (x - half < taken) continue;
+        taken = x + half;
+        drawn.append(svg("text", { x, y: base + 17, "text-anchor": "middle" }, words));
       }
       for (const amount of new Set([0, most])) {
         drawn.append(
