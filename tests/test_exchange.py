@@ -845,7 +845,7 @@ def test_images_that_were_not_asked_for_are_known_where_they_are(selection, tmp_
     said = run("import", tmp_path / "b.json", "--selection", selection, "--out", out,
                "--images", tmp_path / "photos")  # fmt: skip
     assert "1 were added" in said
-    assert "missing: b.png" in said
+    assert "missing: b.png (not in the file)" in said
     assert "new/e.png" in {person.image for person in read_coco(out, SKELETON)[0]}
 
 

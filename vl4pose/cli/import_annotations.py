@@ -292,7 +292,8 @@ def _show(
         f"{len(missing):,} missing; {changes.added:,} were added"
     )
     for pose in missing[:_SHOWN]:
-        typer.echo(f"  missing: {printable(str(pose))}")
+        why = "nobody is annotated there" if pose.image in poses.images else "not in the file"
+        typer.echo(f"  missing: {printable(str(pose))} ({why})")
     if len(missing) > _SHOWN:
         typer.echo(f"  and {len(missing) - _SHOWN:,} more")
     if math.isfinite(changes.moved_px):
