@@ -133,12 +133,16 @@ app.command(
     "status. Bits of the status: 1 a map without a peak, 2 link parameters clamped, 4 link "
     "parameters not finite, 8 heatmaps not finite. Images are turned upright by their EXIF "
     "orientation, and one that cannot be read becomes a row with its error. The settings are "
-    "stored with the scores: pyarrow.parquet.read_schema(FILE).metadata\\[b'vl4pose'].",
+    "stored with the scores: pyarrow.parquet.read_schema(FILE).metadata\\[b'vl4pose'].\n\n"
+    "A folder as --out is for large pools: a run that is stopped at whatever moment goes on with "
+    "--resume, and ends with the same bytes.",
     epilog="[bold]Examples[/bold]\n\n"
     "vl4pose score photos --pose pose.pt --params bones.json --skeleton lsp "
     "--out scores.parquet --trust\n\n"
     "vl4pose score 'photos/**/*.jpg' --pose pose.pt --aux aux.pt --skeleton mpii "
     "--out scores.parquet --trust\n\n"
+    "vl4pose score s3://bucket/photos --pose pose.pt --aux aux.pt --skeleton mpii --out scores "
+    "--resume --trust\n\n"
     "vl4pose score people.json --images photos --fit crop --input-size 192x256 --scale 255 "
     "--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --heatmap-align centers "
     "--pose pose.pt2 --params bones.json --skeleton coco --out scores.parquet --trust",
