@@ -212,6 +212,16 @@ def test_a_skeleton_without_a_link_has_a_page_too(table, tmp_path):
     assert data["pictures"][row]["alt"].startswith("No bone has a known length.")
 
 
+def test_without_pictures_and_without_rows_there_is_a_page_all_the_same(table, tmp_path):
+    summary, data, _ = report(table, tmp_path, num_pictures=0)
+    assert summary.num_pictures == 0
+    assert data["pictures"] == {}
+    summary, data, _ = report(selection_of(table, [1]).take([]), tmp_path)
+    assert summary.num_rows == 0
+    assert data["histogram"] is None
+    assert report(table, tmp_path, table.take([]))[1]["counts"]["selected"] == 0
+
+
 def test_a_table_without_any_score_has_a_page_that_says_so(tmp_path):
     (tmp_path / "images").mkdir()
     table = table_with_images(tmp_path / "images", 3, failed=(0, 1, 2))

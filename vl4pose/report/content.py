@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from vl4pose import bone_drawing as drawing
 from vl4pose.active.reasons import LEAST_PEAK_WEIGHT
@@ -354,7 +355,7 @@ def _add_pictures(
 ) -> None:
     """Add pictures, heatmaps, marks, peaks and words of the rows ``people`` to the content."""
     details = rows.table.rows.select(["image", "box", "width", "height", "error", "peaks"])
-    of_row = dict(zip(people, details.take(list(people)).to_pylist(), strict=True))
+    of_row = dict(zip(people, details.take(pa.array(people, pa.int64())).to_pylist(), strict=True))
 
     def picture(row: int) -> Picture | str:
         try:

@@ -769,6 +769,7 @@
       const by = rows.chosen_by?.[row] ? `, chosen by ${rows.chosen_by[row]}` : "";
       facts.push(["Selected", rows.rank ? `number ${counted.format(rows.rank[row])}${by}` : `yes${by}`]);
     }
+    if (!missing(rows.priority?.[row])) facts.push(["Priority", score(rows.priority[row])]);
     if (!missing(rows.percentile?.[row])) facts.push(["Percentile", percent(rows.percentile[row])]);
     facts.push(["Status", status(row)]);
     const swaps = (rows.swap_suspects?.[row] ?? []).filter(({ gain }) => gain >= data.leastGain);
