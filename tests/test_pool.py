@@ -499,6 +499,21 @@ def test_one_run_at_a_time(models, images, tmp_path):
     assert command(models, images, out, "--resume").exit_code == 0  # nothing of the lock is left
 
 
+def test_two_runs_that_begin_at_once(models, images, tmp_path, monkeypatch):
+    out = tmp_path / "scores"
+    make = LocalFolder.make
+
+    def be_overtaken(self):
+        monkeypatch.setattr(LocalFolder, "make", make)
+        score(models, images, out)
+        make(self)
+
+    monkeypatch.setattr(LocalFolder, "make", be_overtaken)
+    with pytest.raises(OutputError, match=f"out must be new, got '{out}', which has just been"):
+        score(models, images, out)
+    assert len(read_scores(out)) == NUM_IMAGES
+
+
 def test_runs_of_other_settings_are_found_where_there_are_no_locks(
     models, images, tmp_path, monkeypatch
 ):

@@ -71,8 +71,10 @@ class ScoreTable:
     rows : pyarrow.Table
         One row per person, the columns of ``SCHEMA``; those of a selection have more.
     metadata : dict
-        What the file says of itself under ``b"vl4pose"``: version, settings, skeleton, models,
-        link_params, source, heatmap_size and, of a selection, selection.
+        What the file says of itself under ``b"vl4pose"``: version, software, machine, settings,
+        skeleton, models, link_params, source, heatmap_size, counts and, of a selection, selection.
+        Where some rows were scored in another environment (another kind of CPU, another number of
+        threads), ``differs`` says how many and what was another.
     """
 
     rows: pa.Table
