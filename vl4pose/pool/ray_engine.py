@@ -316,8 +316,8 @@ class ShardScorer:
                 "on a node, or smaller batches)"
             )
             return Outcome(shard, error=PoolError(sentence))
-        # Of the calling thread, which is not the one of __init__: OpenMP has a number of threads
-        # for each, and for new ones it is what Ray sets, the CPUs of this actor.
+        # Of this thread, which is not the one of __init__: OpenMP begins each with the number that
+        # Ray sets, the CPUs of this actor, and torch hands its own on only once it is called.
         threads = self._task.settings.num_threads
         assert threads is not None
         torch.set_num_threads(threads)
