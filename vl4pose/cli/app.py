@@ -143,6 +143,8 @@ app.command(
     "--out scores.parquet --trust\n\n"
     "vl4pose score s3://bucket/photos --pose pose.pt --aux aux.pt --skeleton mpii --out scores "
     "--resume --trust\n\n"
+    "vl4pose score s3://bucket/photos --pose pose.pt --aux aux.pt --skeleton mpii --device cuda "
+    "--engine ray --ray-address auto --ray-gpus 0.5 --out scores --resume --trust\n\n"
     "vl4pose score people.json --images photos --fit crop --input-size 192x256 --scale 255 "
     "--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --heatmap-align centers "
     "--pose pose.pt2 --params bones.json --skeleton coco --out scores.parquet --trust",
