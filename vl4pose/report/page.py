@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ReportSummary", "write_report"]
 
+_SCRIPTS = (
+    "rows.js", "pose.js", "distribution.js", "galleries.js", "table.js", "person.js", "start.js",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class ReportSummary:
@@ -132,10 +136,14 @@ def write_report(
 
 
 def _page(data: dict[str, Any]) -> str:
-    here = files("vl4pose.report")
-    template, style, script = (
-        (here / name).read_text(encoding="utf-8") for name in ("page.html", "page.css", "page.js")
-    )
+    folder = files("vl4pose.report") / "assets"
+
+    def read(name: str) -> str:
+        return (folder / name).read_text(encoding="utf-8")
+
+    template, style = read("page.html"), f"\n{read('page.css')}"
+    # In one block, which keeps their names from those of the browser.
+    script = "\n".join(['\n"use strict";\n{', *map(read, _SCRIPTS), "}\n"])
     policy = "; ".join(
         [
             "default-src 'none'",
