@@ -278,6 +278,14 @@ def test_a_finished_shard_is_not_written_again(models, images, tmp_path):
     assert again.tally == result.tally
 
 
+def test_the_same_images_by_another_name_are_the_same(models, images, tmp_path, monkeypatch):
+    score(models, images, tmp_path / "expected")
+    out = stopped_folder(models, images, tmp_path / "scores")
+    monkeypatch.chdir(images.parent)
+    score(models, images.name, out, resume=True)
+    assert contents(out) == contents(tmp_path / "expected")
+
+
 def test_the_summary_of_a_resumed_run_is_of_all_rows(models, images, tmp_path):
     whole = command(models, images, tmp_path / "whole").stdout
     out = stopped_folder(models, images, tmp_path / "scores")
@@ -625,7 +633,10 @@ def test_images_and_tables_at_urls(models, images, tmp_path, memory):
     (images / ".hidden.png").write_text("")
     score(models, images, tmp_path / "local")
     upload(memory, images, "/photos")
-    source = find_people("memory://photos")
+    everything = find_people("memory://")
+    assert (everything.root, everything.people[0].image) == ("memory://", "photos/00.png")
+    assert everything.images.has("photos/00.png")
+    source = find_people("memory://photos/")
     assert source.kind == "folder"
     assert [(item.what, item.number) for item in source.left_out] == [("other files", 2)]
     result = command(models, "memory://photos", "memory://results/scores")

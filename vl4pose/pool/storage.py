@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from vl4pose._atomic_file import write_atomically
-from vl4pose.skeleton import nearest
+from vl4pose._sentences import did_you_mean
 
 try:
     import fcntl
@@ -105,7 +105,7 @@ def open_folder(location: str | os.PathLike[str]) -> LocalFolder | RemoteFolder:
     protocols = {protocols} if isinstance(protocols, str) else set(protocols)
     if protocols == {"file", "local"}:  # its files can be flushed to the disk
         return LocalFolder(Path(path))
-    return RemoteFolder(url.rstrip("/"), filesystem, path)
+    return RemoteFolder(url if url.endswith("://") else url.rstrip("/"), filesystem, path)
 
 
 def remote(url: str) -> tuple[Any, str]:
@@ -125,8 +125,10 @@ def remote(url: str) -> tuple[Any, str]:
         ) from error
     protocol = re.split("::|://", url)[0].lower()
     if protocol not in fsspec.available_protocols():
-        known = nearest(protocol, fsspec.available_protocols())
-        raise ValueError(f"URL must be of a protocol that fsspec knows, {known}, got '{url}'")
+        near = did_you_mean(protocol, fsspec.available_protocols())
+        raise ValueError(
+            f"URL must be of a protocol that fsspec knows, such as s3, gs or az, got '{url}'{near}"
+        )
     try:
         filesystem, path = fsspec.core.url_to_fs(url)
     except Exception as error:  # of what the protocol's own package finds wrong, or its absence
