@@ -108,6 +108,11 @@ class TestRanking:
         assert vl4pose.select([-1.0] * 5, 4).rows.tolist() == [0, 1, 2, 3]
         assert vl4pose.select([0.0, -0.0], 2).rows.tolist() == [0, 1]
 
+    def test_so_it_is_among_many(self) -> None:
+        scores = RNG(0).integers(0, 3, 5000).astype(float)
+        expected = sorted(range(5000), key=scores.__getitem__)
+        assert vl4pose.select(scores, 5000).rows.tolist() == expected
+
     def test_infinite_scores_are_scores(self) -> None:
         scores = [5.0, -math.inf, math.inf, -1e30]
         assert vl4pose.select(scores, 4).rows.tolist() == [1, 3, 0, 2]
@@ -466,6 +471,15 @@ class TestSpacing:
             min_separation=1e-6,
         )
         assert sorted((selection.rows // 2).tolist()) == list(range(20))
+
+    @pytest.mark.parametrize("offset", [0.0, 1e6, -1e12])
+    def test_so_are_those_of_what_was_chosen_long_before(self, offset: float) -> None:
+        points = RNG(0).normal(size=(50, 7)) + offset
+        spacing = NearDuplicates(np.repeat(points, 2, axis=0), 1e-9, None)
+        for row in range(0, 80, 2):
+            spacing.add(row)
+        admitted = spacing.admits(np.arange(1, 100, 2))
+        assert admitted.tolist() == [False] * 40 + [True] * 10
 
     def test_too_few_rows_are_a_warning_that_counts(self) -> None:
         with pytest.warns(UserWarning, match=r"only 2 of 4 rows .* 3 closer than min_gap 3 ") as w:
