@@ -171,8 +171,8 @@ class RayEngine:
     def _scored(self, outcome: Outcome) -> ScoredShard:
         for node in outcome.lost:
             self._tell(
-                f"A worker on the node {node} was lost while it scored '{outcome.shard.file}', "
-                "which Ray had scored again."
+                f"A worker on the node {node} was lost while it scored '{outcome.shard.file}'; "
+                "another began it again."
             )
         if outcome.error is not None:
             raise outcome.error
@@ -401,10 +401,8 @@ def is_ray_installed() -> bool:
 
 
 def _quiet_ray() -> Any:
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
     try:
-        with _warnings_of_ray_ignored():
+        with _quietly(), _warnings_of_ray_ignored():
             import ray
             import ray.data
             import ray.util.scheduling_strategies
@@ -413,6 +411,17 @@ def _quiet_ray() -> Any:
             "ray is not installed: pip install 'vl4pose[ray]'", name="ray"
         ) from error
     return ray
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    added = {name: value for name, value in _QUIET.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
 
 
 @contextmanager
@@ -479,7 +488,7 @@ def _connect(ray: Any, address: str | None, cpus: int) -> None:
         "object_store_memory": _OBJECT_STORE_BYTES,
     }
     try:
-        with _signals_kept(), _stderr_closed():
+        with _quietly(), _signals_kept(), _stderr_closed():
             ray.init(
                 address or "local",
                 log_to_driver=False,
