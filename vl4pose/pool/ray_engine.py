@@ -495,7 +495,7 @@ def _connect(ray: Any, address: str | None, cpus: int) -> None:
                 logging_level=logging.CRITICAL,
                 **({} if address else own),
             )
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except Exception as error:  # of every kind, plain ones too
         what = f"no Ray cluster answers at '{address}'" if address else "Ray does not start"
         raise PoolError(f"{what}: {_last_line(error).partition('. ')[0]}") from error
 
