@@ -159,7 +159,7 @@ class RayEngine:
             return
         with session(self._options.where(), self._num_threads * self._options.actors[0]):
             ledger = self._start_ledger()
-            with _following(self._ray, ledger, advance):
+            with _following(self._ray, ledger, advance), _own_progress_alone(self._ray):
                 for outcome in self._outcomes(source, shards, ledger):
                     yield self._scored(outcome)
 
@@ -190,8 +190,6 @@ class RayEngine:
             [{"shard": _packed_shard(source, shard)} for shard in shards],
             override_num_blocks=len(shards),
         )
-        data.context.enable_progress_bars = False
-        data.context.print_on_execution_start = False
         fewest, most = self._options.actors
         scored = data.map_batches(
             ShardScorer,
@@ -554,6 +552,21 @@ def _following(ray: Any, ledger: Any, advance: Advance) -> Iterator[None]:
         stopped.set()
         thread.join()
     look()
+
+
+@contextmanager
+def _own_progress_alone(ray: Any) -> Iterator[None]:
+    """Keep Ray Data from showing progress as well."""
+    context = ray.data.DataContext.get_current()
+    names = ("enable_progress_bars", "print_on_execution_start")
+    before = {name: getattr(context, name) for name in names}
+    for name in names:
+        setattr(context, name, False)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(context, name, value)
 
 
 def _last_line(error: BaseException) -> str:
