@@ -131,17 +131,20 @@ def test_a_run_that_is_killed_at_random_moments(commands, expected, tmp_path):
     assert commands.run(tmp_path / "timed") == 0
     longest = time.monotonic() - start
     done = num_folders = 0
-    states = set()
-    while done < kills:
+    states = set()  # that folders were in
+    while done < kills or len(states) < 4:
         out = tmp_path / f"scores{num_folders}"
         num_folders += 1
         # Of a folder, the runs: killed until one of them is faster than that.
         while commands.run(out, kill_after=rng.uniform(0, longest)) == -signal.SIGKILL:
             done += 1
             check_unfinished(out, expected)
-            states.add(tuple(sorted(contents(out))) if out.exists() else None)
+            state = tuple(sorted(contents(out))) if out.exists() else None
+            if state in states:
+                longest *= 1.05  # the machine may be busier than it was
+            states.add(state)
+        longest /= 1.2  # or less busy
         assert contents(out) == expected
-    assert len(states) > 3, "it was always killed in the same place"
 
 
 def test_a_run_that_is_killed_at_each_step_of_each_write(commands, expected, tmp_path):
