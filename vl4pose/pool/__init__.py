@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vl4pose.pool.errors import PoolError as PoolError
+    from vl4pose.pool.ray_options import RayOptions as RayOptions
     from vl4pose.pool.run import PoolResult as PoolResult
     from vl4pose.pool.run import score_pool as score_pool
     from vl4pose.pool.settings import PoolSettings as PoolSettings
@@ -30,12 +31,21 @@ _MODULES = {
     "PoolError": "vl4pose.pool.errors",
     "PoolResult": "vl4pose.pool.run",
     "PoolSettings": "vl4pose.pool.settings",
+    "RayOptions": "vl4pose.pool.ray_options",
     "Source": "vl4pose.pool.sources",
     "find_people": "vl4pose.pool.sources",
     "score_pool": "vl4pose.pool.run",
 }
 
-__all__ = ["PoolError", "PoolResult", "PoolSettings", "Source", "find_people", "score_pool"]
+__all__ = [
+    "PoolError",
+    "PoolResult",
+    "PoolSettings",
+    "RayOptions",
+    "Source",
+    "find_people",
+    "score_pool",
+]
 
 
 def __getattr__(name: str) -> Any:
