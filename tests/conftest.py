@@ -61,6 +61,16 @@ def kernels(request: pytest.FixtureRequest) -> Iterator[str]:
     vl4pose.set_cpu_capability(before)
 
 
+@pytest.fixture(autouse=True)
+def torch_threads() -> Iterator[None]:
+    """Give torch back its number of threads: who scores a pool sets it, for the whole process."""
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch is not None else None
+    yield
+    if torch is not None and torch.get_num_threads() != before:
+        torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def test_data() -> Path:
     """The directory of real images, annotations and frozen outputs, or a skip that says why."""

@@ -145,8 +145,10 @@ class RayEngine:
         self._tell = tell
         self._gpus = options.gpus_of(settings.device)
         self._ray = _quiet_ray()
-        # What is wrong with the models is said here, before any worker meets it.
-        BatchScorer(replace(settings, device="cpu"), trust=trust)
+        # What is wrong with the models is said here, before any worker meets it; in this process,
+        # torch keeps its own number of threads.
+        here = replace(settings, device="cpu", num_threads=torch.get_num_threads())
+        BatchScorer(here, trust=trust)
         address = options.where()
         if address is not None and not self._ray.is_initialized():
             _check_reachable(address)
