@@ -24,7 +24,7 @@ pytest.importorskip("typer")
 from exchange_cases import NAN, ROWS, SKELETON, poses_of, row, table, write_parquet
 from typer.testing import CliRunner
 
-from vl4pose.cli.annotations import read_coco, read_csv
+from vl4pose.annotations import read_coco, read_csv
 from vl4pose.cli.app import app
 from vl4pose.cli.import_annotations import detect_format
 from vl4pose.exchange import coco, csv_file, cvat, deeplabcut, label_studio

@@ -11,7 +11,7 @@ import pytest
 COUNT = """
 import resource
 import numpy as np
-from vl4pose.cli.freed_memory import keep_freed_memory
+from vl4pose._freed_memory import keep_freed_memory
 {}
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -23,7 +23,7 @@ from PIL import Image  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
 import vl4pose  # noqa: E402
-from vl4pose.cli.annotations import Person  # noqa: E402
+from vl4pose.annotations import Person  # noqa: E402
 from vl4pose.cli.app import app  # noqa: E402
 from vl4pose.image_transform import ImageTransform  # noqa: E402
 from vl4pose.pool import PoolError, PoolSettings, find_people, score_pool  # noqa: E402

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from vl4pose.cli.freed_memory import keep_freed_memory
+from vl4pose._freed_memory import keep_freed_memory
 
 __all__ = ["main"]
 

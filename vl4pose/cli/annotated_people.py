@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from vl4pose.cli.annotations import LeftOut, Person, read_coco, read_csv
+from vl4pose.annotations import LeftOut, Person, read_coco, read_csv
 from vl4pose.cli.checks import check_file
 from vl4pose.cli.errors import UsageError, needing_extras, reason
-from vl4pose.cli.lsp_annotations import read_mat
+from vl4pose.lsp_annotations import read_mat
 from vl4pose.skeleton import Skeleton
 
 __all__ = ["AnnotatedPeople", "read_annotated_people", "split_by_image"]

@@ -15,18 +15,17 @@ from vl4pose.cli.checks import check_out
 from vl4pose.cli.errors import (
     RunError,
     UsageError,
-    did_you_mean,
     needing_extras,
     printable,
-    reason,
 )
+from vl4pose.cli.score_files import read_table
 from vl4pose.skeleton import nearest
 
 if TYPE_CHECKING:
     from vl4pose.exchange.poses_to_annotate import ImageToAnnotate, PoseToAnnotate
     from vl4pose.score_table import ScoreTable
 
-__all__ = ["FORMATS", "check_format", "export", "naming_packages", "read_table"]
+__all__ = ["FORMATS", "check_format", "export", "naming_packages"]
 
 FORMATS = ("coco", "cvat", "label-studio", "deeplabcut", "sleap", "csv")
 
@@ -103,19 +102,6 @@ def check_format(name: str) -> None:
         raise UsageError(f"--format must be {nearest(name, FORMATS)}, got {name!r}")
 
 
-def read_table(option: str, path: str) -> ScoreTable:
-    """Return a table of scores or a selection, or raise an error that names the option."""
-    with needing_extras():
-        from vl4pose.score_table import read_scores
-    try:
-        with needing_extras():
-            return read_scores(path)
-    except FileNotFoundError as error:
-        raise UsageError(f"{option} must exist, got '{path}'{_near(Path(path))}") from error
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{option}: {reason(error)}") from error
-
-
 @contextmanager
 def naming_packages() -> Iterator[None]:
     """Turn a missing package of a format into a sentence that says how to install it."""
@@ -126,11 +112,6 @@ def naming_packages() -> Iterator[None]:
         if package not in _PACKAGES:
             raise
         raise RunError(_PACKAGES[package]) from error
-
-
-def _near(path: Path) -> str:
-    names = [sibling.name for sibling in path.parent.iterdir()] if path.parent.is_dir() else []
-    return did_you_mean(path.name, names)
 
 
 def _check_out(out: Path, name: str) -> None:

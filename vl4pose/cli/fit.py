@@ -19,8 +19,8 @@ from vl4pose.cli.checks import (
     read_skeleton,
 )
 from vl4pose.cli.errors import UsageError, naming_options, needing_extras
-from vl4pose.cli.lsp_annotations import FLAGS
 from vl4pose.cli.settings import input_settings, settings_file, settled
+from vl4pose.lsp_annotations import FLAGS
 from vl4pose.skeleton import nearest
 
 __all__ = ["fit"]

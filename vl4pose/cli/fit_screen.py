@@ -18,7 +18,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from vl4pose.cli.annotations import LeftOut
+from vl4pose.annotations import LeftOut
 from vl4pose.cli.errors import printable
 from vl4pose.training.annotated_images import Failure
 from vl4pose.training.calibration import COVERAGES

@@ -17,8 +17,8 @@ from zipfile import BadZipFile, ZipFile, is_zipfile
 import numpy as np
 import typer
 
+from vl4pose.annotations import read_coco, read_csv
 from vl4pose.cli import options as opt
-from vl4pose.cli.annotations import read_coco, read_csv
 from vl4pose.cli.checks import check_file, check_out, read_skeleton
 from vl4pose.cli.errors import (
     RunError,
@@ -27,8 +27,9 @@ from vl4pose.cli.errors import (
     printable,
     reason,
 )
-from vl4pose.cli.export import check_format, naming_packages, read_table
-from vl4pose.cli.lsp_annotations import read_mat
+from vl4pose.cli.export import check_format, naming_packages
+from vl4pose.cli.score_files import read_table
+from vl4pose.lsp_annotations import read_mat
 from vl4pose.skeleton import Skeleton
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from vl4pose._file_identity import file_identity
 from vl4pose.cli import options as opt
 from vl4pose.cli.checks import check_file, check_out, check_trust, parse_device, whole_number
 from vl4pose.cli.errors import (
@@ -19,7 +20,6 @@ from vl4pose.cli.errors import (
     network_reason,
     printable,
 )
-from vl4pose.cli.file_identity import file_identity
 from vl4pose.cli.score_files import read_table
 from vl4pose.pool.errors import NetworkError
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vl4pose.cli.checks import check_file
-from vl4pose.cli.errors import UsageError, reason
+from vl4pose.cli.errors import UsageError, needing_extras, reason
 
 if TYPE_CHECKING:
     from vl4pose.score_table import ScoreTable
@@ -24,10 +24,11 @@ def read_table(option: str, path: str) -> ScoreTable:
     UsageError
         If there is none, with the nearest name in the folder, or it is another kind of file.
     """
-    from vl4pose.score_table import read_scores
+    with needing_extras():
+        from vl4pose.score_table import read_scores
 
-    with reading_table(option, path):
-        return read_scores(path)
+        with reading_table(option, path):
+            return read_scores(path)
 
 
 @contextmanager

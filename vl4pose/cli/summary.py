@@ -20,7 +20,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from vl4pose.cli.annotations import LeftOut
+from vl4pose.annotations import LeftOut
 from vl4pose.cli.errors import printable
 from vl4pose.pool.run import PoolResult
 from vl4pose.pool.tally import Tally

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from vl4pose.cli.annotations import joint_places
+from vl4pose.annotations import joint_places
 from vl4pose.exchange.image_names import ImageNames
 from vl4pose.exchange.poses_to_annotate import PoseToAnnotate
 from vl4pose.skeleton import Skeleton, nearest

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vl4pose._atomic_file import write_atomically
-from vl4pose.cli.annotations import Person, read_coco
+from vl4pose.annotations import Person, read_coco
 from vl4pose.exchange.annotated_poses import VISIBLE, AnnotatedPose, AnnotatedPoses
 from vl4pose.exchange.poses_to_annotate import ImageToAnnotate, PoseToAnnotate
 from vl4pose.skeleton import Skeleton

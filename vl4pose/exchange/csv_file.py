@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from vl4pose._atomic_file import write_atomically
-from vl4pose.cli.annotations import read_csv
+from vl4pose.annotations import read_csv
 from vl4pose.exchange.annotated_poses import AnnotatedPoses
 from vl4pose.exchange.coco import from_people
 from vl4pose.exchange.poses_to_annotate import PoseToAnnotate
@@ -76,7 +76,7 @@ def write(poses: Sequence[PoseToAnnotate], skeleton: Skeleton, out: Path) -> Non
 
 
 def read(path: Path, skeleton: Skeleton) -> AnnotatedPoses:
-    """Read people with the joints of a skeleton, as `vl4pose.cli.annotations.read_csv` does.
+    """Read people with the joints of a skeleton, as `vl4pose.annotations.read_csv` does.
 
     A person without a joint is an image that nobody annotated.
 

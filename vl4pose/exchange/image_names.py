@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import PurePosixPath, PureWindowsPath
 
-from vl4pose.cli.errors import did_you_mean
+from vl4pose._sentences import did_you_mean
 
 __all__ = ["ImageNames", "below_root"]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from vl4pose.cli.annotations import Person
+from vl4pose.annotations import Person
 from vl4pose.image_transform import ImageTransform, Placement
 from vl4pose.pool.decoding import UnreadableImageError, read_rgb
 from vl4pose.pool.storage import Folder

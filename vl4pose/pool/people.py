@@ -13,7 +13,7 @@ from typing import overload
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vl4pose.cli.annotations import Person
+from vl4pose.annotations import Person
 
 __all__ = ["People", "difference"]
 

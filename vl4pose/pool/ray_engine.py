@@ -30,8 +30,8 @@ import pyarrow as pa
 import torch
 
 from vl4pose import __version__
-from vl4pose.cli.annotations import Person
-from vl4pose.cli.freed_memory import keep_freed_memory
+from vl4pose._freed_memory import keep_freed_memory
+from vl4pose.annotations import Person
 from vl4pose.pool.environment import environment
 from vl4pose.pool.errors import PoolError
 from vl4pose.pool.people import People

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from vl4pose import __version__
+from vl4pose._file_identity import file_identity
 from vl4pose._options import check_options
-from vl4pose.cli.file_identity import file_identity
 from vl4pose.image_transform import ImageTransform
 from vl4pose.link_params import load_params
 from vl4pose.skeleton import Skeleton, get_skeleton

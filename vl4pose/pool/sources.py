@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from vl4pose._sentences import did_you_mean, reason
-from vl4pose.cli.annotations import LeftOut, Person, read_coco, read_csv
+from vl4pose.annotations import LeftOut, Person, read_coco, read_csv
 from vl4pose.pool.people import People
 from vl4pose.pool.storage import Folder, LocalFolder, RemoteFolder, is_url, open_folder, remote
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import torch
 
 from vl4pose._sentences import network_reason
-from vl4pose.cli.annotations import Person
+from vl4pose.annotations import Person
 from vl4pose.nn.pooled_features import pool_features
 from vl4pose.pool.batches import Batch, DecodingTime, decoded_batches
 from vl4pose.pool.decoding import large_images_allowed

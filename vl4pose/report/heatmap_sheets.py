@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from vl4pose.cli.errors import network_reason
+from vl4pose._sentences import network_reason
 from vl4pose.image_transform import ImageTransform
 from vl4pose.pool.decoding import read_rgb
 from vl4pose.pool.errors import NetworkError

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from vl4pose.cli.annotations import Person
+from vl4pose.annotations import Person
 from vl4pose.image_transform import ImageTransform
 from vl4pose.pool.decoding import UnreadableImageError, read_rgb
 from vl4pose.skeleton import Skeleton

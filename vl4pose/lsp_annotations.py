@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vl4pose.cli.annotations import Person, joint_places
+from vl4pose.annotations import Person, joint_places
 from vl4pose.skeleton import Skeleton
 
 __all__ = ["FLAGS", "read_mat"]
