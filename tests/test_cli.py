@@ -1148,6 +1148,9 @@ def test_doctor_names_what_there_is():
     for words in (vl4pose.__version__, np.__version__, torch.__version__, "compiler", "CUDA"):
         assert words in page
     assert re.search(rf"kernels used +{vl4pose.get_cpu_capability()}, of baseline", page)
+    for package, extra in (("fsspec", "remote"), ("ray", "ray"), ("usearch", "ann")):
+        missing = re.escape(f"not installed: pip install 'vl4pose[{extra}]'")
+        assert re.search(rf"{package} +(\d[\d.]*|{missing})\n", page)
 
 
 def test_doctor_shows_a_wrong_cpu_capability():

@@ -23,6 +23,10 @@ _PACKAGES = (
     ("matplotlib", "matplotlib", "cli"),
     ("typer", "typer", "cli"),
     ("rich", "rich", "cli"),
+    ("fsspec", "fsspec", "remote"),
+    ("ray", "ray", "ray"),
+    ("usearch", "usearch", "ann"),
+    ("sleap-io", "sleap_io", "sleap"),
 )
 _X86_SETS = (
     "sse4_2",
