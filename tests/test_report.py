@@ -219,7 +219,7 @@ def test_without_pictures_and_without_rows_there_is_a_page_all_the_same(table, t
     summary, data, _ = report(selection_of(table, [1]).take([]), tmp_path)
     assert summary.num_rows == 0
     assert data["histogram"] is None
-    assert report(table, tmp_path, table.take([]))[1]["counts"]["selected"] == 0
+    assert report(table, tmp_path, selection_of(table, []))[1]["counts"]["selected"] == 0
 
 
 def test_a_table_without_any_score_has_a_page_that_says_so(tmp_path):
@@ -503,6 +503,11 @@ def test_the_command_says_what_the_page_holds(table, tmp_path):
          "--selection must have the skeleton of SCORES, 'lsp', got 'mpii'"),
         (["scores.parquet", "--out", "r.html", "--selection", "strangers.parquet"],
          "--selection must hold rows of the table of scores, got '000.png #s', which is not in it"),
+        (["scores.parquet", "--out", "r.html", "--selection", "scores.parquet"],
+         "--selection must be a table of vl4pose select, got one without ranks"),
+        (["scores.parquet", "--out", "r.html", "--selection", "hotter.parquet"],
+         "--selection must be scored as the table of scores was, got another temperature: 5.0 "
+         "there, 1.0 in the table of scores"),
         (["scores.parquet", "--out", "r.html", "--images", "x"],
          "--images must be a folder, got 'x'"),
         (["scores.parquet", "--out", "r.html", "--images", "nope://x"],
@@ -519,7 +524,12 @@ def test_mistakes_are_one_sentence(table, tmp_path, monkeypatch, args, message):
     write(table, tmp_path / "scores.parquet")
     mpii = vl4pose.get_skeleton("mpii").to_json()
     write(replace(table, metadata={**table.metadata, "skeleton": mpii}), tmp_path / "other.parquet")
-    write(with_column(table, "person_id", ["s"] * 40), tmp_path / "strangers.parquet")
+    strangers = with_column(table, "person_id", ["s"] * 40)
+    write(selection_of(strangers, [0, 1]), tmp_path / "strangers.parquet")
+    settings = table.metadata["settings"]
+    settings = {**settings, "scoring": {**settings["scoring"], "temperature": 5.0}}
+    hotter = replace(table, metadata={**table.metadata, "settings": settings})
+    write(selection_of(hotter, [0, 1]), tmp_path / "hotter.parquet")
     (tmp_path / "notes.txt").write_text("no table")
     result = invoke("report", *args, code=2)
     assert message in result.output

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from vl4pose.active.score_columns import ScoreColumns, score_columns
 
-__all__ = ["Reference", "percentiles", "reference_of"]
+__all__ = ["Reference", "check_scored_alike", "percentiles", "reference_of"]
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -105,7 +105,7 @@ def reference_of(reference: Any, pool: ScoreColumns) -> Reference:
     if not columns.has_score or not columns.num_rows:
         raise ValueError("reference must hold scores, got none")
     if columns.table is not None and pool.table is not None:
-        _check_alike(columns.table.metadata, pool.table.metadata)
+        check_scored_alike(columns.table.metadata, pool.table.metadata, "reference", "pool")
     made = _reference(columns, is_pool=False, name=columns.path)
     if made.scores is None or not len(made.scores):
         raise ValueError("reference must hold scores, got none that is a number")
@@ -127,7 +127,24 @@ def _ordered(values: Float64Array) -> Float64Array:
     return np.sort(values[~np.isnan(values)])
 
 
-def _check_alike(reference: dict[str, Any], pool: dict[str, Any]) -> None:
+def check_scored_alike(
+    metadata: dict[str, Any], others: dict[str, Any], argument: str, other: str
+) -> None:
+    """Raise an error where two tables differ in what decides a score.
+
+    Parameters
+    ----------
+    metadata, others : dict
+        Of the two tables.
+    argument, other : str
+        What an error calls the tables.
+
+    Raises
+    ------
+    ValueError
+        ``<argument> must be scored as the <other> was, got another ...``.
+    """
+
     def decisive(metadata: dict[str, Any]) -> dict[str, Any]:
         settings, models = metadata.get("settings", {}), metadata.get("models", {})
         told = {
@@ -139,9 +156,11 @@ def _check_alike(reference: dict[str, Any], pool: dict[str, Any]) -> None:
         skeleton = metadata.get("skeleton") or {}
         return told | {"skeleton": {name: skeleton.get(name) for name in ("joints", "links")}}
 
-    theirs, ours = decisive(reference), decisive(pool)
+    theirs, ours = decisive(metadata), decisive(others)
     for name, value in theirs.items():
         if value != ours[name]:
             here = ours[name]
-            shown = "" if name == "skeleton" else f": {value!r} there, {here!r} in the pool"
-            raise ValueError(f"reference must be scored as the pool was, got another {name}{shown}")
+            shown = "" if name == "skeleton" else f": {value!r} there, {here!r} in the {other}"
+            raise ValueError(
+                f"{argument} must be scored as the {other} was, got another {name}{shown}"
+            )

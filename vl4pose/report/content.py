@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vl4pose import bone_drawing as drawing
+from vl4pose.active.percentiles import check_scored_alike
 from vl4pose.active.reasons import LEAST_PEAK_WEIGHT
 from vl4pose.bone_scores import expected_lengths, link_lengths, link_z_scores
 from vl4pose.image_transform import ImageTransform
@@ -153,6 +154,9 @@ def _picks(scores: ScoreTable, selection: ScoreTable | None) -> dict[int, dict[s
             return {}
         index = list(range(len(scores)))
     else:
+        if "rank" not in columns:
+            raise ValueError("selection must be a table of vl4pose select, got one without ranks")
+        check_scored_alike(selection.metadata, scores.metadata, "selection", "table of scores")
         where = {person: row for row, person in enumerate(_people(scores))}
         people = _people(selection)
         unknown = next((person for person in people if person not in where), None)

@@ -102,7 +102,9 @@ def write_report(
     Raises
     ------
     ValueError
-        ``selection must hold rows of the table of scores, got ..., which is not in it``.
+        ``selection must be a table of vl4pose select``; ``selection must be scored as the table of
+        scores was``, naming what differs; ``selection must hold rows of the table of scores, got
+        ..., which is not in it``.
     vl4pose.pool.errors.NetworkError
         ``the pose network fails on the pictured images: ...``.
 
