@@ -326,8 +326,12 @@ def test_example_of_the_docstring() -> None:
 def test_interrupt_stops_a_long_call() -> None:
     """Ctrl-C is answered within the call, which without it would take half a minute or more."""
     program = """
+        import signal
+
         import numpy as np
         from vl4pose.active.k_centre import k_centre
+
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent may have it ignored
         rows = np.arange(50_000, dtype=np.float32)[:, None] * np.ones(64, np.float32)
         print("ready", flush=True)
         try:
