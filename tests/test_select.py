@@ -8,6 +8,7 @@ import itertools
 import math
 import subprocess
 import sys
+import tracemalloc
 import warnings
 from fractions import Fraction
 from pathlib import Path
@@ -480,6 +481,36 @@ class TestSpacing:
             spacing.add(row)
         admitted = spacing.admits(np.arange(1, 100, 2))
         assert admitted.tolist() == [False] * 40 + [True] * 10
+
+    def test_looking_at_many_at_once_takes_little_memory(self) -> None:
+        points = RNG(0).normal(size=(24_000, 2))
+        spacing = NearDuplicates(points, 1e-9, None)
+        for row in range(4_000):
+            spacing.add(row)
+        tracemalloc.start()
+        try:
+            assert spacing.admits(np.arange(4_000, 24_000)).all()
+            assert tracemalloc.get_traced_memory()[1] < 100e6  # all pairs at once are 640 MB
+        finally:
+            tracemalloc.stop()
+
+    def test_of_many_groups_each_row_is_looked_at_once(self) -> None:
+        class Groups(np.ndarray[Any, Any]):
+            compared = 0
+
+            def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+                plain = [np.asarray(value) for value in inputs]
+                Groups.compared += max(value.size for value in plain)
+                return getattr(ufunc, method)(*plain, **kwargs)
+
+        groups = (np.arange(4_000) // 2).view(Groups)
+        spacing = FrameGaps(groups, np.arange(4_000.0), 2)
+        for row in range(0, 1_000, 2):
+            spacing.add(row)
+        admitted = spacing.admits(np.arange(4_000))
+        assert admitted.tolist() == [False] * 1_000 + [True] * 3_000
+        assert Groups.compared < 10 * 4_000
+        assert spacing.admits(np.empty(0, np.int64)).tolist() == []
 
     def test_too_few_rows_are_a_warning_that_counts(self) -> None:
         with pytest.warns(UserWarning, match=r"only 2 of 4 rows .* 3 closer than min_gap 3 ") as w:

@@ -62,9 +62,15 @@ class FrameGaps:
         """Return which rows are far enough from all that are chosen."""
         admitted = np.ones(len(rows), np.bool_)
         groups = self._group[rows]
-        for group in np.unique(groups):
-            chosen = np.array([-np.inf, *self._chosen.get(int(group), ()), np.inf])
-            members = groups == group
+        # Sorted, for there can be as many groups as rows: a search for the members of each would
+        # look at every row every time.
+        by_group = np.argsort(groups, kind="stable")
+        ends = np.flatnonzero(np.diff(groups[by_group])) + 1
+        for members in np.split(by_group, ends):
+            taken = self._chosen.get(int(groups[members[0]])) if len(members) else None
+            if not taken:
+                continue
+            chosen = np.array([-np.inf, *taken, np.inf])
             order = self._order[rows[members]]
             above = np.searchsorted(chosen, order)
             gaps = np.minimum(chosen[above] - order, order - chosen[above - 1])
@@ -111,11 +117,19 @@ class NearDuplicates:
         if self._new:
             new = self._embeddings[self._new].astype(np.float64)
             self._chosen, self._new = np.concatenate([self._chosen, new]), []
+        chosen_norms = _square_norms(self._chosen)
+        admitted = np.ones(len(rows), np.bool_)
+        for start in range(0, len(rows), _CANDIDATES_AT_ONCE):
+            part = slice(start, start + _CANDIDATES_AT_ONCE)
+            admitted[part] = self._admits(rows[part], chosen_norms)
+        return admitted
+
+    def _admits(self, rows: RowIndex, chosen_norms: npt.NDArray[np.float64]) -> BoolArray:
         points = self._embeddings[rows].astype(np.float64)
         admitted = np.ones(len(rows), np.bool_)
         # A product of matrices finds those that may be close, and says so of all that are: its
         # rounding is far below the margin. Of these the distance itself decides.
-        point_norms, chosen_norms = _square_norms(points), _square_norms(self._chosen)
+        point_norms = _square_norms(points)
         for start in range(0, len(self._chosen), _PAIRS_AT_ONCE):
             chosen = self._chosen[start : start + _PAIRS_AT_ONCE]
             norms = point_norms[:, None] + chosen_norms[start : start + _PAIRS_AT_ONCE]
