@@ -714,6 +714,10 @@ def test_images_are_found_with_more_or_fewer_folders() -> None:
         names.find("day 3/b.png")
     with pytest.raises(ValueError, match=r"one of the 4 known, got 'd.pgn'"):
         names.find("d.pgn")
+    # Below the root its place decides, and no folder that has the root's own name.
+    names = ImageNames(["a.png", "photos/a.png"], "/data/photos")
+    assert names.find("/data/photos/a.png") == "a.png"
+    assert names.find("/data/photos/photos/a.png") == "photos/a.png"
 
 
 # --- the commands -----------------------------------------------------------------------------
@@ -739,6 +743,7 @@ def test_export_says_who_has_no_pose_and_what_to_do(selection, tmp_path) -> None
     assert "without a pose: no pose.png #9 (nonfinite_heatmap)" in said
     said = run("export", selection, "--format", "cvat", "--out", tmp_path / "c", "--copy-images")
     assert "labels.json" in said
+    assert f"and {tmp_path}/c/images.zip, then Upload" in said
     with ZipFile(tmp_path / "c" / "images.zip") as archive:
         assert archive.namelist() == [image.name for image in IMAGES]
     run("export", selection, "--format", "deeplabcut", "--out", tmp_path / "d", "--copy-images")
@@ -757,6 +762,8 @@ def test_export_says_who_has_no_pose_and_what_to_do(selection, tmp_path) -> None
         (["--format", "cvat", "--out", "no/x"], "--out must be in a folder that exists"),
         (["--format", "csv", "--out", "x.csv", "--scorer", "a"], "--scorer goes with --format"),
         (["--format", "coco", "--out", "x.json", "--copy-images"], "--copy-images goes with"),
+        (["--format", "cvat", "--out", "x", "--images", "no"], "--images must be a folder, got"),
+        (["--format", "csv", "--out", "x.csv", "--images", "."], "--images goes with --format"),
         (["--format", "coco", "--out", "x.json", "--limit", "0"], "--limit must be at least 1"),
         (["--format", "coco", "--out", "x.json", "--label", " "], "--label must have a name"),
     ],
@@ -789,6 +796,22 @@ def test_addresses_of_label_studio(selection, tmp_path) -> None:
     (tmp_path / "a.json").write_text(json.dumps([first]))
     (pose,) = label_studio.read(tmp_path / "a.json").poses
     assert ImageNames(["b.png", "a/c.png"]).find(pose.image) == "b.png"
+
+
+def test_images_that_were_moved_are_where_the_option_says(selection, tmp_path, monkeypatch) -> None:
+    (tmp_path / "photos").rename(tmp_path / "moved")
+    monkeypatch.chdir(tmp_path / "moved")
+    args = ("export", selection, "--format", "label-studio", "--out", tmp_path / "ls")
+    said = run(*args, "--images", ".")
+    assert f"LOCAL_FILES_DOCUMENT_ROOT={tmp_path} and a local storage of {tmp_path}/moved" in said
+    first = json.loads((tmp_path / "ls" / "tasks.json").read_text())[0]
+    assert first["data"]["image"] == "/data/local-files/?d=moved/b.png"
+    copying = ("export", selection, "--format", "cvat", "--out", tmp_path / "c", "--copy-images")
+    said = fails(2, *copying)
+    assert f"--images must be the folder of the images to copy, got '{tmp_path}/photos'" in said
+    run(*copying, "--images", ".")
+    with ZipFile(tmp_path / "c" / "images.zip") as archive:
+        assert archive.namelist() == [image.name for image in IMAGES]
 
 
 def test_a_package_that_is_missing_is_named(selection, tmp_path, monkeypatch) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from vl4pose._options import SUBPIXELS
 from vl4pose.cli.errors import RunError, UsageError, did_you_mean, reason
-from vl4pose.pool.storage import is_url
+from vl4pose.pool.storage import is_url, open_folder
 from vl4pose.skeleton import Skeleton, get_skeleton, nearest
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "check_file",
+    "check_images",
     "check_out",
     "check_subpixel",
     "check_table_out",
@@ -47,6 +48,25 @@ def check_file(option: str, path: Path) -> None:
         raise UsageError(f"{option} must exist, got '{path}' in a folder that does not exist")
     near = did_you_mean(path.name, (sibling.name for sibling in path.parent.iterdir()))
     raise UsageError(f"{option} must exist, got '{path}'{near}")
+
+
+def check_images(images: str) -> str:
+    """Return the absolute path, or the URL, of the folder that --images names.
+
+    Raises
+    ------
+    UsageError
+        Unless the folder exists, or the URL is one that can be opened.
+    """
+    if not is_url(images):
+        if not Path(images).is_dir():
+            raise UsageError(f"--images must be a folder, got '{images}'")
+        return str(Path(images).absolute())
+    try:
+        open_folder(images)
+    except (ModuleNotFoundError, ValueError) as error:
+        raise UsageError(f"--images: {error}") from error
+    return images
 
 
 def check_out(path: Path, suffix: str) -> None:

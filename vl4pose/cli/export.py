@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from vl4pose.cli import options as opt
-from vl4pose.cli.checks import check_out
+from vl4pose.cli.checks import check_images, check_out
 from vl4pose.cli.errors import (
     RunError,
     UsageError,
@@ -45,7 +45,7 @@ def export(
     out: opt.ExportOut,
     limit: opt.ExportLimit = None,
     label: opt.ExportLabel = "person",
-    images_root: opt.ImagesRoot = None,
+    images_dir: opt.ExportImages = None,
     url_prefix: opt.UrlPrefix = None,
     copy_images: opt.CopyImages = False,
     scorer: opt.ScorerName = None,
@@ -57,11 +57,13 @@ def export(
         ("--url-prefix", url_prefix, ("label-studio",)),
         ("--scorer", scorer, ("deeplabcut",)),
         ("--copy-images", copy_images or None, _COPYING),
-        ("--images-root", images_root, ("sleap", "label-studio", *_COPYING)),
+        ("--images", images_dir, ("sleap", "label-studio", *_COPYING)),
     ):
         if value is not None and format not in formats:
             rule = " or ".join(formats)
             raise UsageError(f"{option} goes with --format {rule}, got {format}")
+    if images_dir is not None:
+        images_dir = check_images(images_dir)
     if not label.strip():
         raise UsageError("--label must have a name, got none")
     table = read_table("SCORES", scores)
@@ -74,9 +76,9 @@ def export(
     if not poses:
         raise UsageError(f"SCORES must have at least one row, got none in '{scores}'")
     images = images_to_annotate(poses)
-    root = images_root or table.root
+    root = table.root if images_dir is None else images_dir
     if copy_images and not Path(root).is_dir():
-        raise UsageError(f"--images-root must be the folder of the images to copy, got '{root}'")
+        raise UsageError(f"--images must be the folder of the images to copy, got '{root}'")
     with naming_packages():
         try:
             notes = _write(
@@ -93,7 +95,8 @@ def export(
             )
         except ValueError as error:
             raise RunError(f"--format {format}: {error}") from error
-    _show(format, poses, images, out, root, notes)
+    copied = str(out / "images.zip") if copy_images and format == "cvat" else None
+    _show(format, poses, images, out, root, notes, copied)
 
 
 def check_format(name: str) -> None:
@@ -183,6 +186,7 @@ def _show(
     out: Path,
     root: str,
     notes: Sequence[str],
+    copied: str | None,
 ) -> None:
     without = [pose for pose in poses if pose.keypoints is None]
     typer.echo(
@@ -197,10 +201,13 @@ def _show(
     for note in notes:
         typer.echo(f"Note: {note}")
     for line in _NEXT[name]:
-        parent = str(Path(root).parent)
-        typer.echo(
-            line.format(out=printable(str(out)), root=printable(root), parent=printable(parent))
-        )
+        places = {
+            "out": str(out),
+            "root": root,
+            "parent": str(Path(root).parent),
+            "images": copied or f"these images of {root} (--copy-images puts them into a zip)",
+        }
+        typer.echo(line.format_map({name: printable(place) for name, place in places.items()}))
 
 
 def _count(number: int, one: str, many: str) -> str:
@@ -211,8 +218,8 @@ _NEXT: dict[str, tuple[str, ...]] = {
     "coco": ("The names of the images are relative to {root}",),
     "csv": ("The names of the images are relative to {root}",),
     "cvat": (
-        "In CVAT: create a task with the labels of {out}/labels.json (tab Raw) and the images of "
-        "{root}, then Upload annotations, CVAT 1.1: {out}/annotations.xml",
+        "In CVAT: create a task with the labels of {out}/labels.json (tab Raw) and {images}, then "
+        "Upload annotations, CVAT 1.1: {out}/annotations.xml",
     ),
     "label-studio": (
         "In Label Studio: paste {out}/interface.xml as the labelling interface (Code), then import "

@@ -818,9 +818,10 @@ ExportLabel = Annotated[
     str,
     typer.Option(metavar="NAME", help="What the tool calls a person: the category, or the label."),
 ]
-ImagesRoot = Annotated[
+ExportImages = Annotated[
     str | None,
     typer.Option(
+        "--images",
         metavar="DIR|URL",
         help="Where the images are now." + _default("where they were scored"),
         show_default=False,

@@ -11,7 +11,14 @@ from rich.text import Text
 
 from vl4pose._file_identity import file_identity
 from vl4pose.cli import options as opt
-from vl4pose.cli.checks import check_file, check_out, check_trust, parse_device, whole_number
+from vl4pose.cli.checks import (
+    check_file,
+    check_images,
+    check_out,
+    check_trust,
+    parse_device,
+    whole_number,
+)
 from vl4pose.cli.errors import (
     RunError,
     UsageError,
@@ -123,7 +130,7 @@ def report(
     """Check the command line, read the tables, write the page and say what is in it."""
     check_out(out, ".html")
     if images is not None:
-        _check_images(images)
+        images = check_images(images)
     if pose is not None:
         check_file("--pose", pose)
         check_trust(trust)
@@ -176,20 +183,6 @@ def report(
     if images is None and summary.missing and summary.num_pictures == 0:
         say("say where the images are with --images")
     say(f"written to {out} ({summary.num_bytes / 1e6:.1f} MB)")
-
-
-def _check_images(images: str) -> None:
-    """Raise an error unless a folder exists, or a URL is one that can be opened."""
-    if "://" not in images:
-        if not Path(images).is_dir():
-            raise UsageError(f"--images must be a folder, got '{images}'")
-        return
-    with needing_extras():
-        from vl4pose.pool.storage import open_folder
-    try:
-        open_folder(images)
-    except (ModuleNotFoundError, ValueError) as error:
-        raise UsageError(f"--images: {error}") from error
 
 
 def _by_reason(missing: list[tuple[str, str]]) -> dict[str, list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import PurePosixPath, PureWindowsPath
 
 from vl4pose._sentences import did_you_mean
@@ -75,6 +76,10 @@ class ImageNames:
             return below_root(name, self._root)
         if name in self._known:
             return name
+        if self._root is not None and posixpath.isabs(name):
+            with suppress(ValueError):  # it may be elsewhere on the tool's machine
+                if (below := below_root(name, self._root)) in self._known:
+                    return below
         parts = [part for part in PureWindowsPath(name).parts if part not in ("/", "\\", ".", "..")]
         whole = "/".join(parts)
         if whole in self._shared:
