@@ -133,6 +133,22 @@ def test_embeddings_of_what_is_labelled_as_npy(scores: Path, tmp_path: Path) -> 
     assert read_scores(out).rows["image"].equals(expected.to_table().rows["image"])
 
 
+def test_labels_of_other_images_are_said_to_be_of_others(scores: Path, tmp_path: Path) -> None:
+    elsewhere = made_scores(40, source={"kind": "folder", "root": "/moved/photos"})
+    options = ("--budget", 3, "--out", tmp_path / "selection.parquet", "--labelled")
+    output = run(scores, *options, save_file(elsewhere.take([0, 11]), tmp_path / "other.parquet"))
+    assert (
+        "0 of the 2 people of --labelled: their images are in /moved/photos, those of SCORES in "
+        "/photos"
+    ) in output
+    unknown = made_scores(1, images=["x.jpg"])
+    output = run(scores, *options, save_file(unknown, tmp_path / "unknown.parquet"))
+    assert "0 of the 1 people of --labelled to annotate first" in output
+    output = run(scores, *options, save_file(POOL.take([0, 11]), tmp_path / "known.parquet"))
+    assert "people of --labelled" not in output
+    assert "2 are labelled already" in output
+
+
 def test_a_column_from_its_lowest_value(scores: Path, tmp_path: Path) -> None:
     out = tmp_path / "selection.parquet"
     output = run(
@@ -160,10 +176,10 @@ def test_names_of_images_cannot_write_to_the_terminal(tmp_path: Path) -> None:
         (["--budget", "many"], "--budget must be a whole number, got 'many'"),
         (["--out", "selection.csv"], "--out must end in .parquet, got 'selection.csv'"),
         (["--strategy", "entropi"], "(did you mean 'entropy'?), got 'entropi'"),
-        (["--strategy", "column:scor"], "SCORES must have the column 'scor', got only"),
+        (["--strategy", "column:scor"], "SCORES must have the column 'scor' of numbers, got"),
         (["--lowest-first"], "--lowest-first must be left out with strategy 'likelihood'"),
         (["--diversity", "kcentr"], "--diversity must be one of none, k-centre (did you mean"),
-        (["--shortlist", "9"], "--shortlist must go with diversity 'k-centre', got 9"),
+        (["--shortlist", "9"], "--shortlist must go with --diversity 'k-centre', got 9"),
         (["--group-by", "folder"], "--min-gap must be given with --group-by, got 'folder' without"),
         (["--order-by", "name"], "--min-gap must be given with --order-by, got 'name' without it"),
         (["--min-gap", "2", "--group-by", "foldr"], "--group-by must be one of folder, name, "),
@@ -205,7 +221,13 @@ def test_files_that_are_no_tables(scores: Path, tmp_path: Path) -> None:
     assert error(scores, "--budget", 3, "--out", scores) == (
         f"--out must be another file than SCORES, got '{scores}'"
     )
+    known = save_file(POOL.take([0, 11]), tmp_path / "known.parquet")
+    for option in ("--labelled", "--reference"):
+        assert error(scores, "--budget", 3, "--out", known, option, known) == (
+            f"--out must be another file than {option}, got '{known}'"
+        )
     assert len(read_scores(scores)) == 40
+    assert len(read_scores(known)) == 2
 
 
 def test_without_embeddings_there_is_no_diversity(tmp_path: Path) -> None:

@@ -183,8 +183,11 @@ class TestTable:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"strategy": "column:scor"}, r"scores must have the column 'scor', .*'score'\?\)"),
-            ({"strategy": "column:image"}, r"scores must have the column 'image', got only"),
+            ({"strategy": "column:scor"}, r"scores must have the column 'scor' of .*'score'\?\)"),
+            (
+                {"strategy": "column:image"},
+                r"scores must have the column 'image' of numbers, got width, ",
+            ),
             ({"strategy": "column:confidence"}, r"column 'confidence' must hold one number a row"),
             ({"min_gap": 1, "order": "nam"}, r"order must be one of name, .*'name'\?\), got 'nam'"),
             ({"min_gap": 1, "order": "image"}, "order must be a column of numbers, got 'image'"),

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from vl4pose._arrays import as_numpy
+from vl4pose._sentences import did_you_mean
 from vl4pose.results import Analysis
-from vl4pose.skeleton import nearest, shown
+from vl4pose.skeleton import shown
 
 if TYPE_CHECKING:
     from vl4pose.score_table import ScoreTable
@@ -68,9 +69,8 @@ class ScoreColumns:
         """
         if self.names is not None and name not in self.names:
             raise ValueError(
-                f"scores must have the column {name!r}, got only {nearest(name, self.names)}"
-                if self.names
-                else f"scores must have the column {name!r}, got none of numbers"
+                f"scores must have the column {name!r} of numbers, got "
+                + (", ".join(self.names) + did_you_mean(name, self.names) if self.names else "none")
             )
         values = self.read(name)
         if values.ndim == 2 and values.shape[1] == 0:  # of lists that are all null

@@ -62,14 +62,16 @@ def select(
 ) -> None:
     """Check the command line, choose rows, write them and print a summary."""
     check_out(out, ".parquet")
-    if out.resolve() == Path(scores).resolve():
-        raise UsageError(f"--out must be another file than SCORES, got '{out}'")
+    for option, file in (("SCORES", scores), ("--labelled", labelled), ("--reference", reference)):
+        if file is not None and out.resolve() == Path(file).resolve():
+            raise UsageError(f"--out must be another file than {option}, got '{out}'")
     if min_gap is None:
         for option, name in (("--group-by", group_by), ("--order-by", order_by)):
             if name is not None:
                 raise UsageError(f"--min-gap must be given with {option}, got {name!r} without it")
     with needing_extras():
         import vl4pose.active
+        from vl4pose.active.score_columns import ScoreColumns
         from vl4pose.cli.selection_summary import show_selection
     pool = _read("SCORES", scores)
     known = None if labelled is None else _read_labelled(labelled)
@@ -99,7 +101,8 @@ def select(
     except RuntimeError as error:  # the file is another one meanwhile
         raise RunError(str(error)) from error
     vl4pose.active.write_selection(chosen, out)
-    show_selection(selection, chosen, str(out), Console())
+    labels = known.table if isinstance(known, ScoreColumns) else None
+    show_selection(selection, chosen, str(out), Console(), labels)
 
 
 @contextmanager
@@ -112,7 +115,11 @@ def _naming_options() -> Iterator[None]:
         first = message.partition(" ")[0]
         if first in _OPTIONS:
             message = _OPTIONS[first] + message.removeprefix(first)
-        message = re.sub(r"\b[a-z]+_[a-z]+\b", lambda name: _OPTIONS.get(name[0], name[0]), message)
+        message = re.sub(
+            r"(?<!-)\b([a-z]+_[a-z]+|diversity)\b",
+            lambda name: _OPTIONS.get(name[0], name[0]),
+            message,
+        )
         raise UsageError(message) from error
 
 

@@ -24,7 +24,13 @@ _NOT_SELECTABLE = {
 }
 
 
-def show_selection(selection: Selection, table: ScoreTable, out: str, console: Console) -> None:
+def show_selection(
+    selection: Selection,
+    table: ScoreTable,
+    out: str,
+    console: Console,
+    labelled: ScoreTable | None = None,
+) -> None:
     """Print counts, what was passed over, the first rows with their reasons and the file."""
     counts, settings = selection.counts, selection.settings
     numbers = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
@@ -52,10 +58,10 @@ def show_selection(selection: Selection, table: ScoreTable, out: str, console: C
             if how[name]
         ],
     )
-    show(
-        "not selectable",
-        [f"{counts[name]:,} {why}" for name, why in _NOT_SELECTABLE.items() if counts.get(name)],
-    )
+    lacking = [f"{counts[n]:,} {why}" for n, why in _NOT_SELECTABLE.items() if counts.get(n)]
+    if labelled is not None and len(labelled) and not counts["labelled"]:
+        lacking.append(_nobody_labelled(labelled, table))
+    show("not selectable", lacking)
     close = {
         name: f"closer than {option} {settings[key]:g} to a chosen or labelled {what}"
         for name, key, option, what in (
@@ -97,6 +103,15 @@ def show_selection(selection: Selection, table: ScoreTable, out: str, console: C
             )
         )
     console.print(Text(f"\nwritten to {printable(out)}"), soft_wrap=True)
+
+
+def _nobody_labelled(labelled: ScoreTable, table: ScoreTable) -> str:
+    """Return that labels were given and none counts, and why if they are of another folder."""
+    there, here = (
+        printable(str(t.metadata.get("source", {}).get("root"))) for t in (labelled, table)
+    )
+    why = f": their images are in {there}, those of SCORES in {here}" if there != here else ""
+    return f"0 of the {len(labelled):,} people of --labelled{why}"
 
 
 def _strategy(settings: dict[str, object]) -> str:
