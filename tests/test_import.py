@@ -115,12 +115,12 @@ def test_dir_lists_the_public_names(tmp_path: Path) -> None:
     code = "import json, vl4pose; print(json.dumps([dir(vl4pose), vl4pose.__all__]))"
     listed, public = json.loads(run(code, tmp_path).stdout)
     lazy = ["NLLLoss", "OffsetNLLLoss", "Scorer", "losses", "nll_loss", "nn", "offset_nll_loss"]
-    lazy += ["Selection", "active", "plot", "select"]
+    lazy += ["Selection", "active", "metrics", "plot", "select"]
     assert listed == sorted([*public, *lazy, "__version__", "reference"])
 
 
 def test_lazy_names_are_found() -> None:
-    for name in ("Scorer", "active", "nn", "plot", "reference", "select"):
+    for name in ("Scorer", "active", "metrics", "nn", "plot", "reference", "select"):
         assert getattr(vl4pose, name).__name__.endswith(name)
 
 

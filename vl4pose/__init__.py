@@ -40,6 +40,7 @@ from vl4pose.skeleton import Skeleton, get_skeleton
 if TYPE_CHECKING:
     from vl4pose import active as active
     from vl4pose import losses as losses
+    from vl4pose import metrics as metrics
     from vl4pose import nn as nn
     from vl4pose import plot as plot
     from vl4pose import reference as reference
@@ -91,11 +92,12 @@ _LAZY_MODULES = {
     "offset_nll_loss": "vl4pose.losses",
     "NLLLoss": "vl4pose.losses",
     "OffsetNLLLoss": "vl4pose.losses",
+    "metrics": "vl4pose.metrics",
     "nn": "vl4pose.nn",
     "plot": "vl4pose.plot",
     "Scorer": "vl4pose.scorer",
 }
-_NEED_NO_TORCH = ("reference", "active", "select", "Selection", "plot")
+_NEED_NO_TORCH = ("reference", "active", "select", "Selection", "metrics", "plot")
 _NEED_TORCH = [name for name in _LAZY_MODULES if name not in _NEED_NO_TORCH]
 
 

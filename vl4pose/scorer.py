@@ -275,7 +275,7 @@ exclude_border, temperature, num_threads
         return analyze(heatmaps, params, skeleton=self.skeleton, **self.options)
 
     def _score_item(self, item: ItemT) -> tuple[ItemT, Analysis[Tensor]]:
-        return item, self(_images_of(item))
+        return item, self(images_of(item))
 
     def __repr__(self) -> str:
         skeleton = self.skeleton.name if isinstance(self.skeleton, Skeleton) else self.skeleton
@@ -395,7 +395,7 @@ def _checked_aux_output(params: object, heatmaps: Tensor) -> Tensor:
     return params.detach().reshape(batch_size, num_links, 2)
 
 
-def _images_of(item: object) -> Tensor:
+def images_of(item: object) -> Tensor:
     images = item
     if isinstance(item, Mapping):
         images = item.get("images")
