@@ -42,6 +42,7 @@ try:
     from rich.table import Table
 
     import vl4pose
+    from vl4pose import metrics
     from vl4pose.cli.app import app
     from vl4pose.demo.evaluation import MANY_WRONG, WRONG, joint_errors
     from vl4pose.demo.evaluation import auroc as share_in_order
@@ -232,7 +233,7 @@ def read_scores(path: Path, seconds: Mapping[str, float] = MappingProxyType({}))
 
 def pck(errors: FloatArray, threshold: float) -> float:
     """Return the percentage of correct keypoints, as a fraction."""
-    return float((errors < threshold).mean())
+    return float(metrics.pck_of_errors(errors, threshold).mean)
 
 
 def suspicions(scores: Scores) -> dict[str, FloatArray]:

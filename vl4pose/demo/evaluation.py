@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 from scipy.stats import rankdata
 
+from vl4pose import metrics
 from vl4pose.demo.pictures import KINDS, ORDINARY, Picture
-from vl4pose.skeleton import get_skeleton
 
 __all__ = ["RANKINGS", "Accuracy", "Evaluation", "Ranking", "auroc", "joint_errors"]
 
@@ -138,14 +138,7 @@ def joint_errors(keypoints: FloatArray, truth: FloatArray) -> FloatArray:
     -------
     errors : (N, 14) array
     """
-    joint = get_skeleton("lsp").joint_index
-    diagonals = [
-        truth[:, joint("left_shoulder")] - truth[:, joint("right_hip")],
-        truth[:, joint("right_shoulder")] - truth[:, joint("left_hip")],
-    ]
-    torso = np.linalg.norm(diagonals, axis=2).max(axis=0)
-    errors: FloatArray = np.linalg.norm(keypoints - truth, axis=2) / torso[:, None]
-    return errors
+    return metrics.joint_errors(keypoints, truth, normalize_by="torso", skeleton="lsp")
 
 
 def auroc(suspicion: FloatArray, found: BoolArray, others: BoolArray) -> float:
@@ -157,4 +150,4 @@ def auroc(suspicion: FloatArray, found: BoolArray, others: BoolArray) -> float:
 
 
 def _pck(errors: FloatArray) -> tuple[float, ...]:
-    return tuple(float((errors < threshold).mean()) for threshold in THRESHOLDS)
+    return tuple(metrics.pck_of_errors(errors, THRESHOLDS).mean.tolist())
