@@ -66,9 +66,18 @@ def test_the_distribution_has_the_bins_and_ticks_of_the_report():
     assert len(plot.score_distribution([1.0, 2.0]).containers) == 1
 
 
-@pytest.mark.parametrize("chosen", [[50], [-1], [0.5]])
-def test_a_selection_that_does_not_fit_is_refused(chosen):
-    with pytest.raises(ValueError, match="selection must index scores 0 to 1, got"):
+@pytest.mark.parametrize(
+    ("chosen", "error", "message"),
+    [
+        ([50], ValueError, "selection must index scores 0 to 1, got"),
+        ([-1], ValueError, "selection must index scores 0 to 1, got"),
+        ([0.5], TypeError, "selection must hold indices or bools, got float64"),
+        ([True], ValueError, r"selection must have one bool per score \(2\), got 1"),
+        (made_scores(2), TypeError, "selection must hold indices or bools, got ScoreTable$"),
+    ],
+)
+def test_a_selection_that_does_not_fit_is_refused(chosen, error, message):
+    with pytest.raises(error, match=message):
         plot.score_distribution([1.0, 2.0], chosen)
 
 

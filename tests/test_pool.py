@@ -838,3 +838,12 @@ def test_images_are_scored_from_python(models, images, tmp_path):
         ValueError, match=r"engine must be one of local, ray \(did you mean 'ray'\?\)"
     ):
         score_pool(images, tmp_path / "x", settings(models), trust=True, engine="rya")
+
+
+def test_no_images_and_no_workers_are_errors(models, images, tmp_path):
+    with pytest.raises(ValueError, match=r"images must hold at least one image, got an empty list"):
+        find_people([])
+    for workers in (0, -1):
+        with pytest.raises(ValueError, match=f"workers must be at least 1, got {workers}"):
+            score(models, images, tmp_path / "scores", workers=workers)
+    assert not (tmp_path / "scores").exists()

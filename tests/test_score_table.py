@@ -41,6 +41,14 @@ def test_rows_must_be_there(scores: Path, row: int) -> None:
         read_scores(scores, rows=[0, row])
 
 
+@pytest.mark.parametrize("rows", [None, [3]])
+def test_columns_must_be_there(scores: Path, rows: list[int] | None) -> None:
+    with pytest.raises(
+        ValueError, match=r"^columns must each be one of image, .*'score'\?\), got 'scor'$"
+    ):
+        read_scores(scores, columns=["image", "scor"], rows=rows)
+
+
 def test_what_holds_none_of_the_rows_is_not_read(scores: Path) -> None:
     torn = scores
     start = 4  # behind the magic number

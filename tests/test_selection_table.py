@@ -517,3 +517,28 @@ def test_shares_are_whole_only_where_they_are(percentile: float, told: str) -> N
     choice = Choice("ranking", 1, 9, "likelihood", -2.0, percentile, 0)
     pool = Reference(True, None, np.zeros(1))
     assert sentence(choice, None, pool).endswith(f"lower than {told} of the pool.")
+
+
+def test_without_the_columns_of_poses_nothing_is_said_of_them() -> None:
+    few = ScoreTable(POOL.rows.select(["score", "image"]), POOL.metadata)
+    rows = vl4pose.select(few, 2).to_table().rows.to_pylist()
+    assert [row["worst_links"] for row in rows] == [None, None]
+    assert rows[0]["reasons"].startswith("Number 1 of ")
+    assert rows[0]["reasons"].endswith(" of the pool.")
+
+
+def test_tables_of_pandas_are_tables() -> None:
+    pd = pytest.importorskip("pandas")
+    frame = POOL.rows.to_pandas()
+    expected = vl4pose.select(POOL, 5, strategy="confidence")
+    selection = vl4pose.select(frame, 5, strategy="confidence")
+    assert selection.rows.tolist() == expected.rows.tolist()
+    frame.index = pd.Index(np.arange(len(frame)) + 100)
+    shuffled = frame.iloc[::-1]
+    rows = vl4pose.select(shuffled, 5).rows
+    assert shuffled["image"].iloc[rows].tolist() == (
+        vl4pose.select(POOL, 5).to_table().rows["image"].to_pylist()
+    )
+    table = vl4pose.select(shuffled, 5, labelled=frame.head(10)).to_table()
+    assert "__index_level_0__" not in table.rows.column_names
+    assert not set(table.rows["image"].to_pylist()) & set(frame["image"].head(10))

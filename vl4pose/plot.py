@@ -68,6 +68,8 @@ def score_distribution(
     ValueError
         As `vl4pose.score_histogram.score_histogram`;
         ``selection must index scores 0 to ..., got ...``.
+    TypeError
+        ``selection must hold indices or bools, got ...``.
 
     Notes
     -----
@@ -387,10 +389,15 @@ def _axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
 def _mask(selection: npt.ArrayLike, count: int) -> npt.NDArray[np.bool_]:
     chosen = as_numpy(selection)
     if chosen.dtype == np.bool_:
+        if chosen.size != count:
+            raise ValueError(f"selection must have one bool per score ({count}), got {chosen.size}")
         return chosen.ravel()
     mask = np.zeros(count, bool)
     if chosen.size:
-        if chosen.dtype.kind not in "iu" or chosen.min() < 0 or chosen.max() >= count:
+        if chosen.dtype.kind not in "iu":
+            got = chosen.dtype if chosen.ndim else type(selection).__name__
+            raise TypeError(f"selection must hold indices or bools, got {got}")
+        if chosen.min() < 0 or chosen.max() >= count:
             raise ValueError(f"selection must index scores 0 to {count - 1}, got {chosen}")
         mask[chosen.ravel()] = True
     return mask

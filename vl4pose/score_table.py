@@ -21,7 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vl4pose.skeleton import Skeleton
+from vl4pose.skeleton import Skeleton, nearest
 
 if TYPE_CHECKING:
     from vl4pose.pool.shards import ShardEntry
@@ -155,7 +155,8 @@ def read_scores(
         If there is nothing.
     ValueError
         ``... must be a table of vl4pose score, got ...``; ``... must be complete, got 2,048 of
-        5,000 rows``; or if the file of a shard is not the one that was written.
+        5,000 rows``; ``columns must each be one of ..., got ...``; or if the file of a shard is not
+        the one that was written.
 
     Notes
     -----
@@ -182,6 +183,8 @@ def _table_of_file(
 ) -> ScoreTable:
     names = None if columns is None else list(columns)
     try:
+        if names is not None:
+            _check_columns(names, pq.read_schema(source).names)
         if indices is None:
             rows = pq.read_table(source, columns=names)
         else:
@@ -200,6 +203,12 @@ def _table_of_file(
             f"'{path}' must be a table of vl4pose score, got a Parquet file without its settings"
         )
     return ScoreTable(rows.replace_schema_metadata(None), json.loads(metadata))
+
+
+def _check_columns(wanted: Sequence[str], there: Sequence[str]) -> None:
+    for name in wanted:
+        if name not in there:
+            raise ValueError(f"columns must each be {nearest(name, there)}, got {name!r}")
 
 
 class _PickedRows:
@@ -256,6 +265,7 @@ def _table_of_folder(
             "rows: finish it with vl4pose score --resume, or read it with partial=True"
         )
     names = SCHEMA.names if columns is None else list(columns)
+    _check_columns(names, SCHEMA.names)
     schema = SCHEMA.empty_table().select(names).schema
 
     def read(entry: ShardEntry) -> pa.Table:

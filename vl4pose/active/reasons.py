@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vl4pose.score_table import ScoreTable
 
 __all__ = [
+    "POSE_COLUMNS",
     "AmbiguousJoint",
     "Choice",
     "PoseReasons",
@@ -26,6 +27,8 @@ __all__ = [
     "sentence",
 ]
 
+# What `pose_reasons` reads of a table.
+POSE_COLUMNS = ("per_link", "link_params", "keypoints", "heatmap_scale", "entropy", "peaks")
 NUM_WORST_LINKS = 3
 LEAST_PEAK_WEIGHT = 0.1  # of a peak that makes a joint ambiguous
 LEAST_GAIN = 1e-3  # nats: less is rounding

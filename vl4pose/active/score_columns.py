@@ -145,9 +145,16 @@ def score_columns(scores: Any) -> ScoreColumns:
 
 
 def as_score_table(value: Any) -> ScoreTable | None:
-    """Return a table of scores from itself or a pyarrow.Table; None for anything else."""
+    """Return a table of scores from itself, a pyarrow.Table or a DataFrame; None for others."""
     kind = type(value)
     module = kind.__module__.partition(".")[0]
+    if kind.__name__ == "DataFrame" and hasattr(value, "__arrow_c_stream__"):
+        import pyarrow as pa
+
+        # Of pandas without its index: the rows go by their place.
+        is_pandas = module == "pandas"
+        value = pa.Table.from_pandas(value, preserve_index=False) if is_pandas else pa.table(value)
+        kind, module = type(value), "pyarrow"
     if kind.__name__ == "ScoreTable" and module == "vl4pose":
         table: ScoreTable = value
         return table

@@ -151,12 +151,13 @@ def select(
 
     Parameters
     ----------
-    scores : (N,) array_like, mapping, Analysis, ScoreTable, pyarrow.Table or path
+    scores : (N,) array_like, mapping, Analysis, ScoreTable, pyarrow.Table, DataFrame or path
         One number a row, which is what the strategy ranks by (of "likelihood" a log-likelihood, of
         "entropy" an entropy, of "confidence" a mean confidence); arrays (N,) by the names of the
-        columns of a table of scores; what ``vl4pose.analyze`` returns; or such a table, or the
-        .parquet file or folder that holds it. NaN, null and masked mean that there is no value.
-        An infinite one is a value like others: a likelihood of -inf comes first.
+        columns of a table of scores; what ``vl4pose.analyze`` returns; or such a table, also as
+        pandas or polars have it, or the .parquet file or folder that holds it. NaN, null and masked
+        mean that there is no value. An infinite one is a value like others: a likelihood of -inf
+        comes first.
     budget : int
         How many rows to choose, from 0 to the number of selectable ones. Selectable are rows that
         have a value to rank by and, in a table or mapping with a column ``score``, a score,

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from vl4pose._atomic_file import write_atomically
 from vl4pose.active.percentiles import Reference
 from vl4pose.active.rankings import parse_strategy
-from vl4pose.active.reasons import Choice, pose_reasons, sentence
+from vl4pose.active.reasons import POSE_COLUMNS, Choice, pose_reasons, sentence
 from vl4pose.score_table import METADATA_KEY, ScoreTable
 
 if TYPE_CHECKING:
@@ -76,13 +76,15 @@ def selection_table(selection: Selection, chosen: ScoreTable, reference: Referen
     ----------
     selection : Selection
     chosen : ScoreTable
-        Its rows, in its order. If they are of a selection, that one's columns are replaced.
+        Its rows, in its order. If they are of a selection, that one's columns are replaced. What
+        stands out in a pose is null where they lack the columns that say it.
     reference : Reference
     """
     names = [field.name for field in SELECTION_FIELDS]
     kept = [name for name in chosen.rows.column_names if name not in names]
     chosen = ScoreTable(chosen.rows.select(kept), chosen.metadata)
-    poses = pose_reasons(chosen, reference) if "skeleton" in chosen.metadata else None
+    is_told = "skeleton" in chosen.metadata and set(POSE_COLUMNS) <= set(kept)
+    poses = pose_reasons(chosen, reference) if is_told else None
     strategy = parse_strategy(selection.settings["strategy"], selection.settings["lowest_first"])
     score = _numbers(chosen, "score", np.nan)
     status = _numbers(chosen, "status", 0)

@@ -13,6 +13,7 @@ from typing import Protocol, Self
 
 import torch
 
+from vl4pose._options import integer
 from vl4pose.pool.errors import PoolError
 from vl4pose.pool.outputs import Output, open_output
 from vl4pose.pool.ray_options import RayOptions
@@ -174,7 +175,9 @@ def score_pool(
         raise ValueError(f"engine must be {nearest(engine, ENGINES)}, got {engine!r}")
     source = images if isinstance(images, Source) else find_people(images)
     tally = Tally(len(source.people), "people" if source.has_boxes else "images")
-    workers = workers or min(os.cpu_count() or 1, _MOST_WORKERS)
+    if workers is None:
+        workers = min(os.cpu_count() or 1, _MOST_WORKERS)
+    workers = integer(workers, "workers", 1)
     with open_output(out, resume=resume) as output:
         threads = settings.num_threads or output.num_threads or torch.get_num_threads()
         settings = replace(settings, num_threads=threads)

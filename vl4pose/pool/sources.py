@@ -96,6 +96,8 @@ def find_people(images: Arguments, images_dir: str | os.PathLike[str] | None = N
     """
     given = [images] if isinstance(images, str | os.PathLike) else images
     arguments = [os.fspath(argument) for argument in given]
+    if not arguments:
+        raise ValueError("images must hold at least one image, got an empty list")
     if any(a.lower().endswith((".json", ".csv")) for a in arguments):
         if len(arguments) > 1:
             raise ValueError("images must be one file of annotations alone, got others beside it")
