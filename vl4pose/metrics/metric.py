@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -67,7 +68,7 @@ class Metric:
     @property
     def mean(self) -> Any:
         """Mean over joints or images: a float, or (T,); NaN where nothing counts."""
-        return ratio(*(sums.sum(axis=-1) for sums in self._of_images()))[()]
+        return _plain(ratio(*(sums.sum(axis=-1) for sums in self._of_images())))
 
     @property
     def count(self) -> npt.NDArray[np.int64]:
@@ -128,14 +129,10 @@ class Metric:
         sums, counts = (np.moveaxis(array, images_last, 0) for array in (sums, counts))
         shape = sums.shape[1:]
         used = self.counted.any(axis=1)
-        low, high = ratio_interval(
-            sums[used].reshape(int(used.sum()), -1),
-            counts[used].reshape(int(used.sum()), -1),
-            resampling,
-        )
-        return Interval(
-            low.reshape(shape)[()], high.reshape(shape)[()], resampling.level, resampling.method
-        )
+        rows = (self.num_images, math.prod(shape))
+        low, high = ratio_interval(sums[used].reshape(rows), counts[used].reshape(rows), resampling)
+        ends = (_plain(end.reshape(shape)) for end in (low, high))
+        return Interval(*ends, resampling.level, resampling.method)
 
     def difference(self, other: Metric) -> Metric:
         """Return this less another method's result on the same images, as a metric of its own.
@@ -184,3 +181,8 @@ class Metric:
         if self.average == "joints":
             return sums, counts
         return np.divide(sums, np.maximum(counts, 1)), (counts > 0).astype(np.float64)
+
+
+def _plain(array: Float64Array) -> Any:
+    """Return an array of one number and no axes as a float."""
+    return array if array.ndim else float(array)
