@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from made_scores import made_scores, save_file  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
 import vl4pose  # noqa: E402
+from vl4pose._sentences import reason  # noqa: E402
 from vl4pose.cli.app import app  # noqa: E402
 from vl4pose.score_table import read_scores  # noqa: E402
 
@@ -235,3 +237,21 @@ def test_without_embeddings_there_is_no_diversity(tmp_path: Path) -> None:
     out = tmp_path / "selection.parquet"
     message = error(scores, "--budget", 3, "--out", out, "--diversity", "k-centre")
     assert "--embeddings" in message
+
+
+def test_a_full_disk_is_said_to_be_where_the_file_should_be(
+    scores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    result = invoke(scores, "--budget", 3, "--out", tmp_path / "selection.parquet")
+    assert result.exit_code == 1
+    assert result.stderr == f"Error: '{tmp_path}/selection.parquet': No space left on device\n"
+
+
+def test_what_pyarrow_says_of_files_is_told_in_the_words_of_the_system() -> None:
+    with pytest.raises(OSError, match="Detail") as caught:
+        pq.ParquetWriter("nowhere/scores.parquet", pa.schema([]))
+    assert reason(caught.value) == "No such file or directory"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterable
 
@@ -20,6 +21,8 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
 
 def reason(error: Exception) -> str:
     """Return an error's message, without the name of the file that the system puts behind it."""
+    if isinstance(error, OSError) and error.errno and "Detail: [errno" in str(error):
+        return os.strerror(error.errno)  # pyarrow has a sentence of its own around it
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 

@@ -69,5 +69,9 @@ def zip_images(root: Path, names: list[str], out: Path) -> None:
             for name in names:
                 archive.write(root / below_root(name), below_root(name))
         temporary.replace(out)
+    except OSError as error:
+        if error.filename is None:  # that of a full disk
+            error.filename = str(out)
+        raise
     finally:
         temporary.unlink(missing_ok=True)

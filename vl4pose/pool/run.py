@@ -14,6 +14,7 @@ from typing import Protocol, Self
 import torch
 
 from vl4pose._options import integer
+from vl4pose._sentences import reason
 from vl4pose.pool.errors import PoolError
 from vl4pose.pool.outputs import Output, open_output
 from vl4pose.pool.ray_options import RayOptions
@@ -249,4 +250,4 @@ def _writing(out: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise PoolError(f"cannot write '{out}': {error.strerror or error}") from error
+        raise PoolError(f"cannot write '{out}': {reason(error)}") from error
