@@ -20,7 +20,7 @@ AVERAGES = ("", "50", "75", "_medium", "_large")
 NAMES = [f"{stem}{which}" for stem in ("ap", "ar") for which in AVERAGES]
 
 
-def crowd(seed: int = 0, num_images: int = 25) -> dict[str, Any]:
+def crowd(seed: int = 0, num_images: int = 25, spread: float = 1.0) -> dict[str, Any]:
     """Images of 0 to 4 people, found with misses, doubles and false ones."""
     rng = np.random.default_rng(seed)
     truth_frames = np.repeat(np.arange(num_images) * 3 + 7, rng.integers(0, 5, num_images))
@@ -31,7 +31,7 @@ def crowd(seed: int = 0, num_images: int = 25) -> dict[str, Any]:
     visible = rng.random((num, 17)) < rng.choice([0.0, 0.5, 1.0], (num, 1), p=[0.1, 0.4, 0.5])
     found = rng.permutation(np.r_[np.flatnonzero(rng.random(num) < 0.8), rng.integers(0, num, 8)])
     noise = rng.gamma(1, 0.06, (len(found), 1, 1)) * size[found, None, None]
-    keypoints = truth[found] + rng.normal(0, 1, (len(found), 17, 2)) * noise
+    keypoints = truth[found] + spread * noise * rng.normal(0, 1, (len(found), 17, 2))
     truth[~visible] = np.nan
     return {
         "keypoints": keypoints,
@@ -155,6 +155,82 @@ def test_perfect_poses_and_nobody():
     nothing["image_index"] = np.zeros(0, int)
     nothing["visible"] = np.ones_like(made["visible"])
     assert oks_ap(**nothing).ap == 0
+
+
+# --- intervals
+
+
+def repeated(made: dict[str, Any], times: Any) -> dict[str, Any]:
+    """The crowd with its images as often as said, each copy an image of its own."""
+    frames = np.unique(np.r_[made["image_index"], made["truth_image_index"]])
+    copies = [(frame, k) for frame, num in zip(frames, times, strict=True) for k in range(int(num))]
+    again: dict[str, list[Any]] = {name: [] for name in made}
+    for number, (frame, _) in enumerate(copies):
+        for index, names in (
+            ("image_index", ("keypoints", "scores")),
+            ("truth_image_index", ("truth", "visible", "areas", "boxes")),
+        ):
+            rows = made[index] == frame
+            for name in names:
+                again[name].append(made[name][rows])
+            again[index].append(np.full(rows.sum(), number))
+    return {name: np.concatenate(parts) for name, parts in again.items()}
+
+
+def numbers_of_images(made: dict[str, Any]) -> int:
+    return len(np.unique(np.r_[made["image_index"], made["truth_image_index"]]))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("method", ["bca", "percentile"])
+def test_the_interval_is_that_of_pycocotools_on_repeated_images(name: str, method: Any):
+    made = crowd(1, 12)
+    made["scores"] = np.random.default_rng(0).permutation(len(made["scores"])) * 1.0  # no ties
+    num = numbers_of_images(made)
+    which = NAMES.index(name)
+
+    def statistic(rows: Any) -> Any:
+        number = of_pycocotools(repeated(made, np.bincount(rows, minlength=num))).stats[which]
+        return np.nan if number < 0 else number
+
+    generator = np.random.default_rng(4)
+    if method == "percentile":
+        drawn = [statistic(generator.integers(0, num, num)) for _ in range(15)]
+        expected = np.quantile([d for d in drawn if not np.isnan(d)], [0.05, 0.95])
+    else:
+        stats = pytest.importorskip("scipy.stats")
+        expected = stats.bootstrap(
+            (np.arange(num),),
+            statistic,
+            n_resamples=15,
+            confidence_level=0.9,
+            method="BCa",
+            vectorized=False,
+            rng=generator,
+        ).confidence_interval
+        if np.isnan(expected).any():  # SciPy has no word for people who are in few images
+            pytest.skip(f"SciPy has no BCa interval of {name} here")
+    ours = oks_ap(**made).interval(name, 0.9, method=method, num_resamples=15, seed=4)
+    np.testing.assert_allclose(ours[:2], tuple(expected), rtol=1e-9)
+
+
+def test_a_difference_is_paired():
+    made = crowd(2)
+    better = made | {"keypoints": crowd(2, spread=0.7)["keypoints"]}
+    a, b = oks_ap(**better), oks_ap(**made)
+    assert a.ap > b.ap
+    difference = a.difference(b, num_resamples=300)
+    alone = a.interval(num_resamples=300)
+    assert difference.low < a.ap - b.ap < difference.high
+    assert difference.low > 0
+    assert difference.high - difference.low < alone.high - alone.low
+    assert a.difference(a, num_resamples=20)[:2] == (0, 0)
+    with pytest.raises(ValueError, match="other must be of the same people, got others in image"):
+        a.difference(oks_ap(**crowd(3)))
+    with pytest.raises(TypeError, match="other must be an AveragePrecision, got float"):
+        a.difference(0.5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"name must be one of ap, .*did you mean 'ap75'"):
+        a.interval("ap77")
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
-"""Confidence intervals of means and other ratios of sums, by resampling what is summed."""
+"""Confidence intervals by resampling images: of ratios of sums, and of anything else."""
 
 from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Iterator
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -13,7 +14,15 @@ import numpy.typing as npt
 from vl4pose._options import choice, integer
 from vl4pose.skeleton import shown
 
-__all__ = ["METHODS", "Resampling", "checked_resampling", "ratio", "ratio_interval"]
+__all__ = [
+    "METHODS",
+    "Resampling",
+    "checked_resampling",
+    "draws",
+    "interval_ends",
+    "ratio",
+    "ratio_interval",
+]
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -61,48 +70,67 @@ def ratio_interval(
     Returns
     -------
     low, high : (M,) float64
-        NaN where n is less than 2 or no denominator is above 0.
+        As of `interval_ends`.
     """
-    num_rows, num_ratios = numerators.shape
-    low, high = np.full((2, num_ratios), np.nan)
-    if num_rows < 2:
-        return low, high
-    resampled = _resampled(numerators, denominators, resampling)
-    sums, counts = numerators.sum(axis=0), denominators.sum(axis=0)
-    estimates = ratio(sums, counts)
-    tail = (1 - resampling.level) / 2
-    for column in np.flatnonzero(counts > 0):
-        ratios = resampled[:, column]
-        ratios = ratios[~np.isnan(ratios)]
-        if not len(ratios):
-            continue
-        levels = (tail, 1 - tail)
-        if resampling.method == "bca":
-            left_out = ratio(
-                sums[column] - numerators[:, column], counts[column] - denominators[:, column]
-            )
-            levels = _bca_levels(ratios, estimates[column], left_out[~np.isnan(left_out)], tail)
-        low[column], high[column] = np.quantile(ratios, levels)
-    return low, high
-
-
-def _resampled(
-    numerators: Float64Array, denominators: Float64Array, resampling: Resampling
-) -> Float64Array:
-    """Return (num_resamples, M) ratios, NaN where nothing was drawn."""
-    num_rows = len(numerators)
     columns = np.concatenate([numerators, denominators], axis=1)
+    resampled = [
+        ratio(*np.split(times @ columns, 2, axis=1)) for times in draws(len(columns), resampling)
+    ]
+    sums, counts = numerators.sum(axis=0), denominators.sum(axis=0)
+    left_out = ratio(sums - numerators, counts - denominators)
+    return interval_ends(np.concatenate(resampled), ratio(sums, counts), left_out, resampling)
+
+
+def draws(num_rows: int, resampling: Resampling) -> Iterator[Float64Array]:
+    """Yield resamples, a few at once: how often each row was drawn, (some, num_rows)."""
     generator = np.random.default_rng(resampling.seed)
-    step = max(1, _MAX_DRAWS // num_rows)
-    made = []
+    step = max(1, _MAX_DRAWS // max(1, num_rows))
     for start in range(0, resampling.num_resamples, step):
         num = min(step, resampling.num_resamples - start)
+        if not num_rows:
+            yield np.zeros((num, 0))
+            continue
         drawn = generator.integers(0, num_rows, (num, num_rows))
         drawn += num_rows * np.arange(num)[:, None]
         times = np.bincount(drawn.ravel(), minlength=num * num_rows).reshape(num, num_rows)
-        sums, counts = np.split(times.astype(np.float64) @ columns, 2, axis=1)
-        made.append(ratio(sums, counts))
-    return np.concatenate(made)
+        yield times.astype(np.float64)
+
+
+def interval_ends(
+    resampled: Float64Array, estimates: Float64Array, left_out: Float64Array, resampling: Resampling
+) -> tuple[Float64Array, Float64Array]:
+    """Return the ends of the intervals of M statistics of n rows.
+
+    Parameters
+    ----------
+    resampled : (num_resamples, M) float64
+        NaN where a resample says nothing of a statistic.
+    estimates : (M,) float64
+        From all rows.
+    left_out : (n, M) float64
+        From all rows but one, each in turn; read by "bca" alone.
+    resampling : Resampling
+
+    Returns
+    -------
+    low, high : (M,) float64
+        NaN where n is less than 2, or the estimate NaN.
+    """
+    low, high = np.full((2, len(estimates)), np.nan)
+    if len(left_out) < 2:
+        return low, high
+    tail = (1 - resampling.level) / 2
+    for column in np.flatnonzero(~np.isnan(estimates)):
+        values = resampled[:, column]
+        values = values[~np.isnan(values)]
+        if not len(values):
+            continue
+        levels = (tail, 1 - tail)
+        if resampling.method == "bca":
+            others = left_out[:, column]
+            levels = _bca_levels(values, estimates[column], others[~np.isnan(others)], tail)
+        low[column], high[column] = np.quantile(values, levels)
+    return low, high
 
 
 def _bca_levels(

@@ -131,8 +131,8 @@ class Metric:
         used = self.counted.any(axis=1)
         rows = (self.num_images, math.prod(shape))
         low, high = ratio_interval(sums[used].reshape(rows), counts[used].reshape(rows), resampling)
-        ends = (_plain(end.reshape(shape)) for end in (low, high))
-        return Interval(*ends, resampling.level, resampling.method)
+        low, high = (_plain(end.reshape(shape)) for end in (low, high))
+        return Interval(low, high, resampling.level, resampling.method)
 
     def difference(self, other: Metric) -> Metric:
         """Return this less another method's result on the same images, as a metric of its own.
