@@ -190,10 +190,7 @@ class Drawing:
     def __call__(self, images: Any) -> Any:
         self.calls.append(tuple(images.shape))
         values = self.torch.arange(1, 15, dtype=images.dtype)[:, None, None]
-        found = (images[:, :1] == values).float()
-        # Left and right look alike: of a mirror image, what is left is called right.
-        of_mirrors = (images[:, 1:2].amax(dim=(2, 3)) < 0)[..., None, None]
-        return self.torch.where(of_mirrors, found[:, FLIP], found)
+        return (images[:, :1] == values).float()
 
 
 def drawn(torch: Any, num: int, size: int = 32) -> tuple[Any, Any]:
@@ -217,7 +214,7 @@ def test_a_network_and_its_flip_test():
     assert [shape[0] for shape in network.calls] == [3, 3, 1]
 
     def symmetric(batch: Any) -> Any:
-        """Of a mirror image, as a network that knows left from right returns it."""
+        """As a network that knows left from right: in a mirror image they change places."""
         maps = network(batch)
         return maps[:, FLIP] if len(network.calls) % 2 else maps
 
@@ -343,6 +340,8 @@ def test_wrong_networks_and_images():
     images = torch.zeros(2, 3, 8, 8)
     with pytest.raises(TypeError, match=r"pose must be a path, a module, .* got int"):
         evaluate(3, TRUTH, images=images)
+    with pytest.raises(FileNotFoundError, match=r"pose must be an existing file, got 'pose.pt'"):
+        evaluate("pose.pt", TRUTH, images=images)
     with pytest.raises(ValueError, match="pose must return one heatmap per joint"):
         evaluate(lambda images: images, TRUTH, images=images)
     with pytest.raises(TypeError, match="images must be a tensor or an iterable of batches, got"):

@@ -153,6 +153,14 @@ def test_oks_by_hand():
     assert metric.per_joint[hip] == pytest.approx(math.exp(-2))
 
 
+def test_a_metric_is_shown_by_its_mean():
+    truth = np.zeros((3, 14, 2))
+    metric = pck(truth, truth, thresholds=[0.1, 0.2], normalize_by=np.ones(3))
+    assert repr(metric) == "<Metric PCK: mean [1. 1.], 14 joints, 3 images>"
+    truth[:, 0] = 1
+    assert repr(pcp(truth, truth)) == "<Metric PCP: mean 1., 13 links, 3 images>"
+
+
 # --- an independent implementation, in plain loops
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -59,8 +59,8 @@ class Evaluation:
     """
 
     metrics: dict[str, Any]
-    keypoints: Float64Array
-    confidence: Float64Array
+    keypoints: Float64Array = field(repr=False)
+    confidence: Float64Array = field(repr=False)
 
     def __getitem__(self, name: str) -> Any:
         """Return a metric by its name, ``KeyError`` with the nearest where there is none."""

@@ -36,7 +36,7 @@ class Interval(NamedTuple):
     method: str
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Metric:
     """A metric of N images and K joints (of K links for PCP), maybe at T thresholds.
 
@@ -79,6 +79,12 @@ class Metric:
     def num_images(self) -> int:
         """How many images have a joint that counts."""
         return int(self.counted.any(axis=1).sum())
+
+    def __repr__(self) -> str:
+        """Return the mean and what it is of, not the values."""
+        mean = np.array2string(np.asarray(self.mean), precision=4)
+        parts = f"{len(self.parts)} {'links' if self.name.startswith('PCP') else 'joints'}"
+        return f"<Metric {self.name}: mean {mean}, {parts}, {self.num_images} images>"
 
     def interval(
         self,
