@@ -412,7 +412,9 @@ def test_tensors_are_arrays():
         ({"keypoints": np.zeros((2, 14))}, ValueError, r"must be \(N, J, 2\), got shape \(2, 14\)"),
         ({"truth": np.zeros((3, 14, 2))}, ValueError, r"truth must be of the shape of keypoints, "),
         ({"truth": np.full((2, 14, 2), np.nan)}, ValueError, "truth must be finite where visible"),
-        ({"visible": np.ones((2, 14))}, TypeError, "visible must be bool, got float64"),
+        ({"visible": np.ones((2, 14))}, TypeError, "must be bool, got float64: of flags as COCO's"),
+        ({"visible": 0.2}, TypeError, r"bool array \(N, J\) or None, got 0.2: other options go by"),
+        ({"visible": "lsp"}, TypeError, r"bool array \(N, J\) or None, got 'lsp': other options"),
         (
             {"visible": np.ones((2, 13), bool)},
             ValueError,

@@ -146,10 +146,12 @@ def _bca_levels(
 
     def moved(level: float) -> float:
         z = bias + _NORMAL.inv_cdf(level)
-        moved_z = bias + z / (1 - acceleration * z)
-        return 0.5 if math.isnan(moved_z) else _NORMAL.cdf(moved_z)
+        slowed = 1 - acceleration * z
+        return _NORMAL.cdf(bias + (z / slowed if slowed else math.copysign(math.inf, z)))
 
-    return moved(tail), moved(1 - tail)
+    # An acceleration beyond what the formula is for, of very few images, would turn them around.
+    first, second = moved(tail), moved(1 - tail)
+    return min(first, second), max(first, second)
 
 
 def ratio(sums: Float64Array, counts: Float64Array) -> Float64Array:

@@ -86,8 +86,14 @@ def annotated(
     poses = _poses(truth, "truth", dimensions)
     shape = poses.shape[:2]
     seen = np.ones(shape, np.bool_) if visible is None else as_numpy(visible)
+    if not seen.ndim:
+        raise TypeError(
+            f"visible must be a bool array (N, J) or None, got {shown(visible)}: other options go "
+            "by name"
+        )
     if seen.dtype != np.bool_:
-        raise TypeError(f"visible must be bool, got {seen.dtype}")
+        flags = ": of flags as COCO's, pass flags > 0" if seen.dtype.kind in "fiu" else ""
+        raise TypeError(f"visible must be bool, got {seen.dtype}{flags}")
     if seen.shape != shape:
         raise ValueError(f"visible must be (N, J) = {shape}, got {seen.shape}")
     unusable = np.argwhere(seen & ~np.isfinite(poses).all(axis=2))
