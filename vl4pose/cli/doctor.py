@@ -27,6 +27,7 @@ _PACKAGES = (
     ("ray", "ray", "ray"),
     ("usearch", "usearch", "ann"),
     ("sleap-io", "sleap_io", "sleap"),
+    ("faster-coco-eval", "faster_coco_eval", "metrics"),
 )
 _X86_SETS = (
     "sse4_2",
