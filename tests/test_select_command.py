@@ -20,7 +20,7 @@ from typer.testing import CliRunner  # noqa: E402
 import vl4pose  # noqa: E402
 from vl4pose._sentences import reason  # noqa: E402
 from vl4pose.cli.app import app  # noqa: E402
-from vl4pose.score_table import read_scores  # noqa: E402
+from vl4pose.score_table import ScoreTable, read_scores  # noqa: E402
 
 POOL = made_scores(40, failed=(3, 17))
 
@@ -255,3 +255,34 @@ def test_what_pyarrow_says_of_files_is_told_in_the_words_of_the_system() -> None
     with pytest.raises(OSError, match="Detail") as caught:
         pq.ParquetWriter("nowhere/scores.parquet", pa.schema([]))
     assert reason(caught.value) == "No such file or directory"
+
+
+@pytest.mark.parametrize("command", ["select", "report", "export", "import"])
+def test_tables_that_lack_something_are_refused_by_every_command(
+    command: str, tmp_path: Path
+) -> None:
+    few = tmp_path / "few.parquet"
+    (tmp_path / "annotated.csv").write_text("image\n")
+    args = {
+        "select": [few, "--budget", 3, "--out", tmp_path / "out.parquet"],
+        "report": [few, "--out", tmp_path / "out.html"],
+        "export": [few, "--format", "coco", "--out", tmp_path / "out.json"],
+        "import": [tmp_path / "annotated.csv", "--selection", few, "--out", tmp_path / "out.json"],
+    }
+
+    def message(table: ScoreTable) -> str:
+        save_file(table, few)
+        result = CliRunner().invoke(app, [command, *map(str, args[command])])
+        assert result.exit_code == 2, result.output
+        return str(result.stderr.partition("\n")[0])
+
+    assert "image" in message(ScoreTable(POOL.rows.select(["score", "person_id"]), POOL.metadata))
+    other = message(ScoreTable(POOL.rows, [1]))  # type: ignore[arg-type]
+    assert other.endswith(
+        "must be a table of vl4pose score, got a Parquet file with other settings"
+    )
+    if command != "select":
+        for name in ("skeleton", "source"):
+            told = {key: value for key, value in POOL.metadata.items() if key != name}
+            assert f" must say its {name} as " in message(ScoreTable(POOL.rows, told))
+    assert not list(tmp_path.glob("out.*"))

@@ -202,7 +202,12 @@ def _table_of_file(
         raise ValueError(
             f"'{path}' must be a table of vl4pose score, got a Parquet file without its settings"
         )
-    return ScoreTable(rows.replace_schema_metadata(None), json.loads(metadata))
+    told = json.loads(metadata)
+    if not isinstance(told, dict):
+        raise ValueError(
+            f"'{path}' must be a table of vl4pose score, got a Parquet file with other settings"
+        )
+    return ScoreTable(rows.replace_schema_metadata(None), told)
 
 
 def _check_columns(wanted: Sequence[str], there: Sequence[str]) -> None:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["report"]
 
 _SHOWN = 5
+_NAMES = ("image", "person_id")
 _WORK = ("making pictures", "making pictures and heatmaps")
 
 Scores = Annotated[
@@ -136,8 +137,9 @@ def report(
         check_trust(trust)
     with needing_extras():
         from vl4pose.report import write_report
-    table = read_table("SCORES", scores)
-    chosen = None if selection is None else read_table("--selection", selection)
+        from vl4pose.score_table import SCHEMA
+    table = read_table("SCORES", scores, [name for name in SCHEMA.names if name != "embedding"])
+    chosen = None if selection is None else read_table("--selection", selection, _NAMES)
     if chosen is not None and chosen.skeleton != table.skeleton:
         raise UsageError(
             f"--selection must have the skeleton of SCORES, {table.skeleton.name!r}, "

@@ -15,7 +15,7 @@ from rich.console import Console
 from vl4pose.cli import options as opt
 from vl4pose.cli.checks import check_file, check_out
 from vl4pose.cli.errors import RunError, UsageError, needing_extras, reason
-from vl4pose.cli.score_files import reading_table
+from vl4pose.cli.score_files import check_columns, reading_table
 
 if TYPE_CHECKING:
     from vl4pose.active.score_columns import ScoreColumns
@@ -74,6 +74,8 @@ def select(
         from vl4pose.active.score_columns import ScoreColumns
         from vl4pose.cli.selection_summary import show_selection
     pool = _read("SCORES", scores)
+    assert pool.table is not None
+    check_columns("SCORES", pool.table, ("image", "person_id"))
     known = None if labelled is None else _read_labelled(labelled)
     compared = None if reference is None else _read("--reference", reference)
     with _naming_options(), warnings.catch_warnings():
