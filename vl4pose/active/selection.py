@@ -451,9 +451,7 @@ def _pick_diverse(
         return len(taken)
 
     if starts_with_first:
-        for start in range(len(candidates)):
-            if len(picks) == number or take(candidates[start : start + 1]):
-                break
+        picks += pick_in_order(candidates, min(number, 1), spacings, passed_over)
     while len(picks) < number:
         candidates = _without(candidates, picks)
         for spacing in spacings:
