@@ -657,6 +657,21 @@ def test_files_of_weights_and_pickled_modules(tmp_path: Path, legacy: bool) -> N
             Scorer(path, params=PARAMS, trust=True)
 
 
+def test_weights_that_fit_wrote_have_their_program_beside_them(tmp_path: Path) -> None:
+    path = tmp_path / "aux.safetensors"
+    path.write_bytes(b"weights")
+    message = (
+        f"aux must be a TorchScript or torch.export file, got {str(path)!r}, which holds weights "
+        "without a program"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        Scorer(identity, path, trust=True)
+    path.with_suffix(".pt").touch()
+    message += f": take {str(path.with_suffix('.pt'))!r} beside it"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        Scorer(identity, path, trust=True)
+
+
 def test_programs_are_moved_by_newer_torch_only(
     pose: Pose, images: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

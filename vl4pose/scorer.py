@@ -487,7 +487,11 @@ def _kind_of_file(path: Path) -> str | None:
 
 
 def _what_else(path: Path) -> str:
-    """Return what ``torch.save`` wrote, if it did, and how that becomes a program; else nothing."""
+    """Return what ``torch.save`` or ``vl4pose fit`` wrote, and how that becomes a program."""
+    if path.suffix == ".safetensors":
+        programs = [path.with_suffix(ending) for ending in (".pt", ".pt2")]
+        beside = next((f": take {str(p)!r} beside it" for p in programs if p.is_file()), "")
+        return f", which holds weights without a program{beside}"
     try:
         with zipfile.ZipFile(path) as archive:
             member = next(m for m in archive.namelist() if m.rpartition("/")[2] == "data.pkl")
