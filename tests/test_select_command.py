@@ -14,12 +14,13 @@ pytest.importorskip("torch")  # of the other commands
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 
-from made_scores import made_scores, save_file  # noqa: E402
+from made_scores import made_scores, save_file, save_folder  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
 import vl4pose  # noqa: E402
 from vl4pose._sentences import reason  # noqa: E402
 from vl4pose.cli.app import app  # noqa: E402
+from vl4pose.pool.manifest import MANIFEST, Manifest  # noqa: E402
 from vl4pose.score_table import ScoreTable, read_scores  # noqa: E402
 
 POOL = made_scores(40, failed=(3, 17))
@@ -286,3 +287,14 @@ def test_tables_that_lack_something_are_refused_by_every_command(
             told = {key: value for key, value in POOL.metadata.items() if key != name}
             assert f" must say its {name} as " in message(ScoreTable(POOL.rows, told))
     assert not list(tmp_path.glob("out.*"))
+
+
+def test_a_folder_that_is_not_finished_is_to_be_resumed(tmp_path: Path) -> None:
+    folder = save_folder(POOL, tmp_path / "scores", shard_rows=7)
+    manifest = Manifest.from_bytes((folder / MANIFEST).read_bytes())
+    del manifest.entries[2]
+    (folder / MANIFEST).write_bytes(manifest.to_bytes())
+    sentence = "must be complete, got 33 of 40 rows: finish it with vl4pose score --resume"
+    assert error(folder, "--budget", 3, "--out", tmp_path / "x.parquet") == f"SCORES {sentence}"
+    with pytest.raises(ValueError, match=f"{sentence}, or read it with partial=True$"):
+        read_scores(folder)

@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     from vl4pose.pool.shards import ShardEntry
     from vl4pose.pool.storage import Folder
 
-__all__ = ["METADATA_KEY", "SCHEMA", "ScoreTable", "read_scores"]
+__all__ = ["METADATA_KEY", "PARTIAL", "SCHEMA", "ScoreTable", "read_scores"]
 
 METADATA_KEY = b"vl4pose"
+
+PARTIAL = ", or read it with partial=True"  # the end of an error, for Python alone
 
 _FLOATS = pa.list_(pa.float32())
 _POINTS = pa.list_(_FLOATS)
@@ -267,7 +269,7 @@ def _table_of_folder(
     if not manifest.is_complete and not partial:
         raise ValueError(
             f"'{path}' must be complete, got {manifest.num_rows:,} of {manifest.num_people:,} "
-            "rows: finish it with vl4pose score --resume, or read it with partial=True"
+            f"rows: finish it with vl4pose score --resume{PARTIAL}"
         )
     names = SCHEMA.names if columns is None else list(columns)
     _check_columns(names, SCHEMA.names)

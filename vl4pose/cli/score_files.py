@@ -54,10 +54,12 @@ def reading_table(option: str, path: str) -> Iterator[None]:
     """Raise the errors of `read_table` where the table that an option names is read otherwise."""
     if "://" not in path and not Path(path).is_dir():
         check_file(option, Path(path))
+    from vl4pose.score_table import PARTIAL
+
     try:
         yield
     except (OSError, ValueError) as error:
-        message = reason(error)
+        message = reason(error).removesuffix(PARTIAL)
         start = f"'{path}' "
         raise UsageError(
             f"{option} {message.removeprefix(start)}"
