@@ -34,6 +34,8 @@ settings.register_profile(
     derandomize=False,
     print_blob=True,
 )
+# For builds that take far longer for each case: sanitizers, emulated threads.
+settings.register_profile("short", parent=settings.get_profile("ci"), max_examples=25)
 settings.load_profile("ci")
 
 

@@ -95,7 +95,9 @@ def test_report_is_complete(scores: Any, test_data: Path) -> None:
         for name, *values in zip(*cells, strict=True)
         if not name.startswith("[bold]")
         for cell in values
+        if (name, cell) != ("vl4pose", "-")  # in less than 0.01 s, which a handful of images take
     ]
+    assert len(numbers) >= 17
     assert np.isfinite(numbers).all()
 
 

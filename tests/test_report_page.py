@@ -456,7 +456,7 @@ def test_hostile_names_and_messages_are_text(page, tmp_path):
         skeleton["links"] = [
             [new if name == old else name for name in link] for link in skeleton["links"]
         ]
-    table.metadata["skeleton"] = skeleton
+    table.metadata["skeleton"] = chosen.metadata["skeleton"] = skeleton
     write_report(tmp_path / "r.html", table, chosen, name=EVIL)
     page.open(tmp_path / "r.html")
     assert page.run(FOREIGN) == 1  # the page's own script

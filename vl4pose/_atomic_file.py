@@ -16,7 +16,8 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
         move_into_place(temporary, path)
     except OSError as error:
-        error.filename = str(path)  # of a full disk there is none
+        if error.errno is not None:
+            error.filename = str(path)  # of a full disk there is none
         raise
     finally:
         temporary.unlink(missing_ok=True)
