@@ -1,0 +1,8 @@
+"""Strategies of active learning, one small class each, with one interface: `Strategy`."""
+
+from __future__ import annotations
+
+from vl4pose.active.strategies.pool import ARRAYS, Pool
+from vl4pose.active.strategies.strategy import Strategy
+
+__all__ = ["ARRAYS", "Pool", "Strategy"]

@@ -1,0 +1,1 @@
+"""Simulated annotation: does a strategy save labels on a dataset whose labels are known?"""
