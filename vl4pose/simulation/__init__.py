@@ -1,1 +1,1 @@
-"""Simulated annotation: does a strategy save labels on a dataset whose labels are known?"""
+"""Simulated annotation: which strategy saves labels on a dataset that has them all."""
