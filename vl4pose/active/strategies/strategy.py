@@ -31,12 +31,19 @@ class Strategy(ABC):
         What it asks of the pool, by the names of `vl4pose.active.strategies.pool.ARRAYS`.
     needs_labelled : collection of str
         What it asks of the labelled images.
+    head : str or None
+        The small network that must be trained beside the pose network for what it needs, a key of
+        ``vl4pose.simulation.heads.HEADS``.
+    dropout : bool
+        Whether the pose network must have dropout for it.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     needs: Collection[str] = ()
     needs_labelled: Collection[str] = ()
+    head: ClassVar[str | None] = None
+    dropout: ClassVar[bool] = False
 
     @abstractmethod
     def rank(
