@@ -38,7 +38,8 @@ Indices = npt.NDArray[np.int64]
 _INK, _PALE, _START, _PICK = "#1d2530", "#c9d0d8", "#54606e", "#0a52c4"
 _PREDICTED, _TRUE = "#ff2d78", "#ffffff"
 _NUM_PICTURES = 15
-_COLUMNS = 5
+_COLUMNS = 5  # of a contact sheet
+_PANELS = 4  # of a row of small multiples at most
 
 
 @dataclass(frozen=True)
@@ -264,48 +265,51 @@ def _scatter_figure(picks: _Picks, num_ringed: int) -> Figure:
     points, shares = _principal_plane(picks.start.embeddings)
     known = np.isfinite(points[:, 0])
     labelled = picks.start.labelled
-    columns = min(4, 1 + len(picks.selected))
-    rows = -(-(1 + len(picks.selected)) // columns)
-    figure = _new_figure((3.1 * columns, 3.3 * rows + 0.7))
-    grid = figure.subplots(rows, columns, squeeze=False)
-    panels = iter(grid.ravel())
-
-    def scatter(ax: Axes, which: npt.NDArray[Any], colour: str, label: str | None = None) -> None:
-        x, y = points[which].T
-        size = float(np.clip(3000 / max(1, len(x)), 1.5, 16))
-        ax.scatter(x, y, s=size, color=colour, linewidths=0, label=label)
-
-    ax = next(panels)
-    scatter(ax, ~labelled, _PALE, label=f"pool, {(~labelled).sum():,}")
-    scatter(ax, labelled, _START, label=f"start set, {labelled.sum():,}")
-    ax.set_title("what there is", fontsize=11)
-    ax.legend(loc="upper right", fontsize=8, frameon=False, markerscale=2, handletextpad=0.1)
-    whole = _spread(picks.start.embeddings[~labelled])
-    for name, chosen in picks.selected.items():
-        ax = next(panels)
-        scatter(ax, known, _PALE)
-        scatter(ax, chosen, _PICK)
-        x, y = points[chosen[:num_ringed]].T
-        ax.scatter(x, y, s=34, facecolors="none", edgecolors=_INK, linewidths=0.9)
-        ax.set_title(picks.titles[name], fontsize=11, parse_math=False)
-        spread = _spread(picks.start.embeddings[chosen]) / whole if whole > 0 else np.nan
-        ax.text(0.02, 0.98, f"{len(chosen):,} picks, spread {spread:.2f}", fontsize=8, color=_INK,
-                ha="left", va="top", transform=ax.transAxes)  # fmt: skip
-    for ax in panels:
-        ax.set_visible(False)
     lowest, highest = np.nanmin(points, axis=0), np.nanmax(points, axis=0)
-    middle = (lowest + highest) / 2
-    half = 0.54 * float((highest - lowest).max()) or 1.0  # the same along both, for all panels
+    middle, half = (lowest + highest) / 2, np.maximum((highest - lowest) / 2, 1e-9)
+    half = 1.06 * np.maximum(half, half[0] * np.array([1.0, 0.5]))  # no panel is a mere strip
+    rows = -(-(1 + len(picks.selected)) // _PANELS)
+    columns = -(-(1 + len(picks.selected)) // rows)
+    aspect = min(float(half[1] / half[0]), 1.5)
+    figure = _new_figure((3.1 * columns, (3.1 * aspect + 0.6) * rows + 0.5))
+    grid = figure.subplots(rows, columns, squeeze=False)
     for ax in grid.ravel():
-        ax.set_xlim(middle[0] - half, middle[0] + half)
-        ax.set_ylim(middle[1] - half, middle[1] + half)
-        ax.set_box_aspect(1)
+        ax.set_xlim(middle[0] - half[0], middle[0] + half[0])
+        ax.set_ylim(middle[1] - half[1], middle[1] + half[1])
+        ax.set_aspect("equal")
         ax.set_xticks([])
         ax.set_yticks([])
         ax.spines[:].set_color(_PALE)
-    first_share, second_share = shares
-    figure.supxlabel(f"1st principal component, {first_share:.0%} of the variance", fontsize=9)
-    figure.supylabel(f"2nd, {second_share:.0%}", fontsize=9)
+        ax.set_visible(False)
+    panels = iter(grid.ravel())
+    dot = float(np.clip(4000 / max(known.sum(), 1), 1.0, 14))
+
+    def panel(title: str) -> Axes:
+        ax: Axes = next(panels)
+        ax.set_visible(True)
+        ax.set_title(title, fontsize=11, parse_math=False)
+        return ax
+
+    def scatter(ax: Axes, which: npt.NDArray[Any], size: float, colour: str, label: str) -> None:
+        x, y = points[which].T
+        ax.scatter(x, y, s=size, color=colour, linewidths=0, label=label)
+
+    ax = panel("what there is")
+    scatter(ax, ~labelled, dot, _PALE, f"pool, {(~labelled).sum():,}")
+    scatter(ax, labelled, dot, _START, f"start set, {labelled.sum():,}")
+    ax.legend(loc="upper right", fontsize=8, frameon=False, markerscale=14 / dot**0.5 / 4,
+              handletextpad=0.1)  # fmt: skip
+    ax.set_xlabel(f"1st principal component, {shares[0]:.0%} of the variance", fontsize=8)
+    ax.set_ylabel(f"2nd, {shares[1]:.0%}", fontsize=8)
+    whole = _spread(picks.start.embeddings[~labelled])
+    for name, chosen in picks.selected.items():
+        ax = panel(picks.titles[name])
+        scatter(ax, known, dot, _PALE, "all")
+        scatter(ax, chosen, float(np.clip(2500 / len(chosen), 2.5, 18)), _PICK, "picks")
+        x, y = points[chosen[:num_ringed]].T
+        ax.scatter(x, y, s=34, facecolors="none", edgecolors=_INK, linewidths=0.9, label="first")
+        spread = _spread(picks.start.embeddings[chosen]) / whole if whole > 0 else np.nan
+        ax.set_xlabel(f"{len(chosen):,} picks, spread {spread:.2f}", fontsize=8)
     said = f"What was chosen first: after cycle 0, seed {picks.seed}"
     if num_ringed:
         said += f"; rings: the first {num_ringed}"
