@@ -15,6 +15,13 @@ __all__ = ["STRATEGIES", "make_strategy", "spelled", "strategy_class"]
 # Where the class of each name is: in which file beside this one. Imported when it is asked for.
 _CLASSES = {
     "random": "chance:Random",
+    "confidence": "confidence:Confidence",
+    "kaplan-lensu": "kaplan_lensu:KaplanLensu",
+    "multi-peak-entropy": "multi_peak_entropy:MultiPeakEntropy",
+    "core-set": "core_set:CoreSet",
+    "vl4pose": "likelihood:VL4Pose",
+    "vl4pose+entropy": "likelihood_entropy:VL4PoseEntropy",
+    "vl4pose-prefiltered": "prefiltered:VL4PosePrefiltered",
 }
 
 STRATEGIES = tuple(_CLASSES)

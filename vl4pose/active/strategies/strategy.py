@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from vl4pose._options import integer
 from vl4pose.active.strategies.pool import Pool
+from vl4pose.skeleton import shown
 
-__all__ = ["Strategy"]
+__all__ = ["StepwiseStrategy", "Strategy", "by_rank", "checked_budget", "checked_share"]
 
 Float64Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
@@ -91,7 +92,64 @@ class Strategy(ABC):
             ``budget must ...``.
         """
         budget = checked_budget(budget, pool)
-        return np.argsort(-self.rank(pool, labelled, rng), kind="stable")[:budget]
+        return by_rank(self.rank(pool, labelled, rng))[:budget]
+
+
+class StepwiseStrategy(Strategy):
+    """Chooses images one after the other, each in view of those that were chosen before it."""
+
+    @abstractmethod
+    def order(
+        self, pool: Pool, labelled: Pool, num_images: int, rng: np.random.Generator
+    ) -> Indices:
+        """Return the images that it chooses first.
+
+        Parameters
+        ----------
+        pool : Pool
+            N images without annotations.
+        labelled : Pool
+            Those that are annotated, perhaps none.
+        num_images : int, 0 to N
+            How many to choose. More of them begin with the same ones.
+        rng : numpy.random.Generator
+
+        Returns
+        -------
+        (n,) int64
+            Different indices into the pool; fewer than ``num_images`` where the others cannot be
+            ranked.
+        """
+
+    def rank(
+        self, pool: Pool, labelled: Pool | None = None, rng: np.random.Generator | None = None
+    ) -> Float64Array:
+        """Return ranks: n for the first image, 1 for the last of the n that can be ranked.
+
+        It chooses the whole pool for that, where `select` stops at the budget.
+        """
+        order = self.order(pool, labelled or Pool(0), len(pool), given_or_new(rng))
+        ranks = np.full(len(pool), np.nan)
+        ranks[order] = np.arange(len(order), 0, -1)
+        return ranks
+
+    def select(self, pool: Pool, labelled: Pool, budget: int, rng: np.random.Generator) -> Indices:
+        """Return the images to annotate next, as `Strategy.select` does."""
+        budget = checked_budget(budget, pool)
+        first = self.order(pool, labelled, budget, rng)[:budget]
+        is_left = np.ones(len(pool), np.bool_)
+        is_left[first] = False
+        return np.concatenate([first, np.flatnonzero(is_left)[: budget - len(first)]])
+
+
+def by_rank(ranks: Float64Array) -> Indices:
+    """Return indices, the highest rank's first; of equal ranks the lower one, NaN last."""
+    return np.argsort(-ranks, kind="stable")
+
+
+def given_or_new(rng: np.random.Generator | None) -> np.random.Generator:
+    """Return a generator, without one a new one that no seed repeats."""
+    return np.random.default_rng() if rng is None else rng
 
 
 def checked_budget(budget: object, pool: Pool) -> int:
@@ -100,3 +158,12 @@ def checked_budget(budget: object, pool: Pool) -> int:
     if number > len(pool):
         raise ValueError(f"budget must be at most the pool's {len(pool)} images, got {number}")
     return number
+
+
+def checked_share(share: object) -> float:
+    """Return a share of a pool, or raise ``share must ...``."""
+    if isinstance(share, bool) or not isinstance(share, int | float | np.integer | np.floating):
+        raise TypeError(f"share must be a number, got {shown(share)}")
+    if not 0 < share <= 1:
+        raise ValueError(f"share must be greater than 0 and at most 1, got {shown(share)}")
+    return float(share)
