@@ -88,6 +88,15 @@ def integer(value: object, argument: str, low: int, high: int | None = None) -> 
     return number
 
 
+def real(value: object, argument: str, low: float, high: float = math.inf) -> float:
+    """Return ``value`` as a finite float between ``low`` and ``high``, both allowed."""
+    number = _real(value, argument, "a real number")
+    if not (math.isfinite(number) and low <= number <= high):
+        rule = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
+        raise ValueError(f"{argument} must be finite and {rule}, got {shown(value)}")
+    return number
+
+
 def choice(value: object, argument: str, valid: tuple[str, ...], otherwise: str = "") -> str:
     """Return ``value`` if it is one of the valid names; ``otherwise`` is said after them."""
     if not isinstance(value, str):

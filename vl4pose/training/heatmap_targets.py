@@ -75,12 +75,13 @@ def heatmap_loss(
         Of every stack, or of one.
     keypoints, visible, sigma, peak
         As for `heatmap_targets`. The maps of joints that are not visible do not count.
-    reduction : {"mean", "sum"}
-        Over visible joints and stacks; over the pixels of a map it is always the mean.
+    reduction : {"mean", "sum", "image"}
+        Over visible joints and stacks; over the pixels of a map it is always the mean. "image" is
+        the mean of each image by itself.
 
     Returns
     -------
-    loss : Tensor ()
+    loss : Tensor (), or (B,) with "image"
         Zero where no joint is visible. Computed in float32 for half precision.
     """
     if heatmaps.ndim == 4:
@@ -90,7 +91,10 @@ def heatmap_loss(
     targets = heatmap_targets(keypoints, size, visible=visible, sigma=sigma, peak=peak)
     errors = (heatmaps.to(targets.dtype) - targets[:, None]).square().mean((-2, -1))  # (B, S, J)
     annotated = _annotated(keypoints, visible)
-    total = torch.where(annotated[:, None], errors, 0.0).sum()
+    counted = torch.where(annotated[:, None], errors, 0.0)
+    if reduction == "image":
+        return counted.sum((-2, -1)) / (num_stacks * annotated.sum(-1)).clamp(min=1)
+    total = counted.sum()
     return total if reduction == "sum" else total / (num_stacks * annotated.sum()).clamp(min=1)
 
 
