@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import vl4pose
-from vl4pose.active.rankings import Strategy, parse_strategy, priorities
+from vl4pose.active.rankings import Ranking, parse_strategy, priorities
 from vl4pose.active.score_columns import score_columns
 from vl4pose.active.spacing import FrameGaps, NearDuplicates, pick_in_order
 from vl4pose.active.video_frames import folder_of, frame_number, name_of
@@ -712,8 +712,8 @@ def test_arrays_make_no_table() -> None:
 
 
 def test_names_of_strategies() -> None:
-    assert parse_strategy("column:score", True) == Strategy("column:score", "score", True)
-    assert vl4pose.active.STRATEGIES[0] == "likelihood"
+    assert parse_strategy("column:score", True) == Ranking("column:score", "score", True)
+    assert vl4pose.active.RANKINGS[0] == "likelihood"
 
 
 def test_examples_of_the_documentation_run() -> None:

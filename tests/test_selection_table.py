@@ -113,7 +113,7 @@ class TestTable:
         assert len(table) == 0
         assert table.rows.schema == vl4pose.select(POOL, 1).to_table().rows.schema
 
-    @pytest.mark.parametrize("strategy", vl4pose.active.STRATEGIES)
+    @pytest.mark.parametrize("strategy", vl4pose.active.RANKINGS)
     def test_where_all_rows_failed_none_is_selectable(self, strategy: str) -> None:
         failed = made_scores(3, failed=(0, 1, 2))
         selection = vl4pose.select(failed, 0, strategy=strategy, random_share=0.5)

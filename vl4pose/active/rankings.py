@@ -1,8 +1,7 @@
-"""In which order to annotate a pool: strategies, each of which gives every row a priority."""
+"""In which order to annotate the rows of a table: by strategies that need its columns alone."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,18 +9,30 @@ import numpy as np
 import numpy.typing as npt
 
 from vl4pose.active.score_columns import ScoreColumns
+from vl4pose.active.strategies.pool import Pool
+from vl4pose.active.strategies.registry import make_strategy, spelled
 from vl4pose.skeleton import nearest, shown
 
-__all__ = ["STRATEGIES", "Strategy", "parse_strategy", "priorities"]
+__all__ = ["RANKINGS", "Ranking", "parse_strategy", "priorities"]
 
 Float64Array = npt.NDArray[np.float64]
 
-STRATEGIES = ("likelihood", "entropy", "likelihood+entropy", "confidence", "random")
+# What ranks by each name is the strategy of :mod:`vl4pose.active.strategies` behind it. The names
+# are of what the columns say: which of its likelihoods VL4Pose ranks by was settled at scoring.
+_STRATEGIES = {
+    "likelihood": "vl4pose",
+    "entropy": "multi-peak-entropy",
+    "likelihood+entropy": "vl4pose+entropy",
+    "confidence": "confidence",
+    "random": "random",
+}
+RANKINGS = tuple(_STRATEGIES)
 _COLUMN = "column:"
 _OTHER_NAMES = {
     "score": "likelihood",
     "log-likelihood": "likelihood",
     "expected-likelihood": "likelihood",
+    "vl4pose": "likelihood",
     "multi-peak-entropy": "entropy",
     "multipeak-entropy": "entropy",
     "mpe": "entropy",
@@ -31,13 +42,13 @@ _OTHER_NAMES = {
 
 
 @dataclass(frozen=True)
-class Strategy:
-    """What to rank by.
+class Ranking:
+    """What to rank rows by.
 
     Attributes
     ----------
     name : str
-        One of ``STRATEGIES``, or ``"column:NAME"``.
+        One of ``RANKINGS``, or ``"column:NAME"``.
     column : str or None
         Of ``"column:NAME"``, the NAME.
     lowest_first : bool
@@ -59,14 +70,14 @@ class Strategy:
         return titles.get(self.name, self.name) if self.column is None else self.column
 
 
-def parse_strategy(strategy: Any, lowest_first: bool = False) -> Strategy:
-    """Return the strategy of a name.
+def parse_strategy(strategy: Any, lowest_first: bool = False) -> Ranking:
+    """Return the ranking by a strategy of a name.
 
     Parameters
     ----------
     strategy : str
-        One of ``STRATEGIES``, in any case, with spaces, hyphens or underscores, and by its other
-        names ("multi-peak entropy", "1 - confidence"); or ``"column:NAME"``.
+        One of ``RANKINGS``, in any case, with spaces, hyphens or underscores, and by its other
+        names ("multi-peak entropy", "VL4Pose", "1 - confidence"); or ``"column:NAME"``.
     lowest_first : bool
         For a column only.
 
@@ -83,27 +94,27 @@ def parse_strategy(strategy: Any, lowest_first: bool = False) -> Strategy:
         name = strategy.removeprefix(_COLUMN)
         if not name:
             raise ValueError(f"strategy must name a column behind '{_COLUMN}', got {strategy!r}")
-        return Strategy(strategy, name, lowest_first)
-    parts = [re.sub(r"[\s_-]+", "-", part.strip().lower()) for part in strategy.split("+")]
+        return Ranking(strategy, name, lowest_first)
+    parts = spelled(strategy).split("+")
     parts = sorted({_OTHER_NAMES.get(part, part) for part in parts}, reverse=True)
     name = "+".join(parts)
-    if name not in STRATEGIES:
-        valid = (*STRATEGIES, f"{_COLUMN}NAME")
+    if name not in RANKINGS:
+        valid = (*RANKINGS, f"{_COLUMN}NAME")
         raise ValueError(f"strategy must be {nearest(strategy, valid)}, got {strategy!r}")
     if lowest_first:
         raise ValueError(
             f"lowest_first must be left out with strategy {name!r}, which has a direction of its "
             f"own: it is for '{_COLUMN}NAME'"
         )
-    return Strategy(name)
+    return Ranking(name)
 
 
-def priorities(strategy: Strategy, columns: ScoreColumns, rng: np.random.Generator) -> Float64Array:
+def priorities(ranking: Ranking, columns: ScoreColumns, rng: np.random.Generator) -> Float64Array:
     """Return how soon each row should be annotated.
 
     Parameters
     ----------
-    strategy : Strategy
+    ranking : Ranking
     columns : ScoreColumns
     rng : numpy.random.Generator
         For "random".
@@ -128,33 +139,23 @@ def priorities(strategy: Strategy, columns: ScoreColumns, rng: np.random.Generat
         ``scores must have the column ...``; ``scores must be a table or arrays by name``, where one
         array cannot serve the strategy.
     """
-    if columns.names is None and (strategy.column or "+" in strategy.name):
+    if columns.names is None and (ranking.column or "+" in ranking.name):
         raise ValueError(
-            f"scores must be a table or arrays by name for strategy {strategy.name!r}, got one "
-            "array"
+            f"scores must be a table or arrays by name for strategy {ranking.name!r}, got one array"
         )
-    if strategy.column is not None:
-        values = columns.numbers(strategy.column)
-        return -values if strategy.lowest_first else values
-    if strategy.name == "likelihood":
-        return -columns.numbers("score")
-    if strategy.name == "entropy":
-        return columns.numbers("multi_peak_entropy")
-    if strategy.name == "confidence":
-        return 1 - columns.numbers("confidence", np.mean)
-    if strategy.name == "random":
-        return rng.random(columns.num_rows)
-    likelihood, entropy = columns.numbers("score"), columns.numbers("multi_peak_entropy")
-    both = ~(np.isnan(likelihood) | np.isnan(entropy))
-    out = np.full(columns.num_rows, np.nan)
-    ranks = _ranks(-likelihood[both]) + _ranks(entropy[both])
-    out[both] = ranks / (2 * max(len(ranks), 1))
-    return out
+    if ranking.column is not None:
+        values = columns.numbers(ranking.column)
+        return -values if ranking.lowest_first else values
+
+    def observe(names: list[str]) -> dict[str, Float64Array]:
+        return {name: _column_of_pool(name, columns) for name in names}
+
+    pool = Pool(columns.num_rows, observe=observe)
+    return make_strategy(_STRATEGIES[ranking.name]).rank(pool, rng=rng)
 
 
-def _ranks(values: Float64Array) -> Float64Array:
-    """Return ranks from 1, the lowest value's, upwards; equal values share their mean."""
-    _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    mean: Float64Array = (last - (counts - 1) / 2)[group.reshape(-1)]
-    return mean
+def _column_of_pool(name: str, columns: ScoreColumns) -> Float64Array:
+    """Return what a table has of one of the arrays of a `Pool`."""
+    if name == "confidence":
+        return columns.numbers(name, np.mean)[:, np.newaxis]  # as of one joint
+    return columns.numbers({"score_expected": "score"}.get(name, name))

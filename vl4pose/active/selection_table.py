@@ -85,7 +85,7 @@ def selection_table(selection: Selection, chosen: ScoreTable, reference: Referen
     chosen = ScoreTable(chosen.rows.select(kept), chosen.metadata)
     is_told = "skeleton" in chosen.metadata and set(POSE_COLUMNS) <= set(kept)
     poses = pose_reasons(chosen, reference) if is_told else None
-    strategy = parse_strategy(selection.settings["strategy"], selection.settings["lowest_first"])
+    ranking = parse_strategy(selection.settings["strategy"], selection.settings["lowest_first"])
     score = _numbers(chosen, "score", np.nan)
     status = _numbers(chosen, "status", 0)
     sentences = [
@@ -94,7 +94,7 @@ def selection_table(selection: Selection, chosen: ScoreTable, reference: Referen
                 str(selection.chosen_by[i]),
                 int(selection.position[i]),
                 selection.counts["selectable"],
-                strategy.title,
+                ranking.title,
                 float(score[i]),
                 float(selection.percentile[i]),
                 int(status[i]),

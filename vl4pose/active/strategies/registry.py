@@ -10,7 +10,14 @@ from typing import Any
 from vl4pose.active.strategies.strategy import Strategy
 from vl4pose.skeleton import nearest, shown
 
-__all__ = ["STRATEGIES", "make_strategy", "spelled", "strategy_class"]
+__all__ = [
+    "CLASS_NAMES",
+    "STRATEGIES",
+    "class_named",
+    "make_strategy",
+    "spelled",
+    "strategy_class",
+]
 
 # Where the class of each name is: in which file beside this one. Imported when it is asked for.
 _CLASSES = {
@@ -25,6 +32,7 @@ _CLASSES = {
 }
 
 STRATEGIES = tuple(_CLASSES)
+CLASS_NAMES = tuple(place.partition(":")[2] for place in _CLASSES.values())
 
 
 def make_strategy(name: str, /, **options: Any) -> Strategy:
@@ -63,10 +71,19 @@ def strategy_class(name: str) -> type[Strategy]:
     """Return the class of a name; raises as `make_strategy` does."""
     if not isinstance(name, str):
         raise TypeError(f"strategy must be a name, got {shown(name)}")
-    found = _CLASSES.get(spelled(name))
-    if found is None:
+    place = _CLASSES.get(spelled(name))
+    if place is None:
         raise ValueError(f"strategy must be {nearest(name, STRATEGIES)}, got {name!r}")
-    module, _, class_name = found.partition(":")
+    return _imported(place)
+
+
+def class_named(class_name: str) -> type[Strategy]:
+    """Return the class of one of ``CLASS_NAMES``."""
+    return _imported(tuple(_CLASSES.values())[CLASS_NAMES.index(class_name)])
+
+
+def _imported(place: str) -> type[Strategy]:
+    module, _, class_name = place.partition(":")
     kind: type[Strategy] = getattr(importlib.import_module(f"{__package__}.{module}"), class_name)
     return kind
 
