@@ -3,52 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
 from rich.console import Console
 
-from vl4pose.cli import options as opt
-from vl4pose.cli.checks import whole_number
 from vl4pose.cli.errors import Stopped, UsageError, needing_extras
+from vl4pose.cli.options import demo as opt
+from vl4pose.cli.options import shared
 
 if TYPE_CHECKING:
     from vl4pose.demo.folder import DemoFolder
 
 __all__ = ["demo"]
 
-Out = Annotated[
-    Path,
-    typer.Option(
-        metavar="DIR",
-        help="Where pictures, networks, scores and the contact sheet go; those of an earlier demo "
-        "are replaced.",
-    ),
-]
-Seed = Annotated[
-    int,
-    typer.Option(
-        metavar="INT",
-        parser=whole_number("--seed", 0),
-        help="Of everything random: the same one gives the same figures, on one machine and with "
-        "the same number of threads.",
-    ),
-]
-Quick = Annotated[
-    bool,
-    typer.Option(
-        "--quick",
-        metavar="",
-        help="A few pictures and hardly any training: in seconds, with figures that mean nothing.",
-    ),
-]
-
 
 def demo(
-    out: Out = Path("vl4pose-demo"),
-    seed: Seed = 0,
-    quick: Quick = False,
-    num_threads: opt.NumThreads = None,
+    out: opt.Out = Path("vl4pose-demo"),
+    seed: opt.Seed = 0,
+    quick: opt.Quick = False,
+    num_threads: shared.NumThreads = None,
 ) -> None:
     """Check the command line and run the demo."""
     with needing_extras():

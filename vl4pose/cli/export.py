@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from vl4pose.cli import options as opt
 from vl4pose.cli.checks import check_images, check_out
 from vl4pose.cli.errors import (
     RunError,
@@ -18,6 +17,8 @@ from vl4pose.cli.errors import (
     needing_extras,
     printable,
 )
+from vl4pose.cli.options import export as opt
+from vl4pose.cli.options import shared
 from vl4pose.cli.score_files import read_table
 from vl4pose.skeleton import nearest
 
@@ -40,12 +41,12 @@ _PACKAGES = {
 
 
 def export(
-    scores: opt.ExportedTable,
-    format: opt.ExportFormat,  # noqa: A002 the option's name
-    out: opt.ExportOut,
-    limit: opt.ExportLimit = None,
-    label: opt.ExportLabel = "person",
-    images_dir: opt.ExportImages = None,
+    scores: opt.Scores,
+    format: opt.Format,  # noqa: A002 the option's name
+    out: opt.Out,
+    limit: opt.Limit = None,
+    label: shared.Label = "person",
+    images_dir: opt.ImagesDir = None,
     url_prefix: opt.UrlPrefix = None,
     copy_images: opt.CopyImages = False,
     scorer: opt.ScorerName = None,

@@ -8,7 +8,6 @@ from typing import Any
 
 from rich.console import Console
 
-from vl4pose.cli import options as opt
 from vl4pose.cli.annotated_people import read_annotated_people
 from vl4pose.cli.checks import (
     check_file,
@@ -19,6 +18,8 @@ from vl4pose.cli.checks import (
     read_skeleton,
 )
 from vl4pose.cli.errors import UsageError, naming_options, needing_extras
+from vl4pose.cli.options import fit as opt
+from vl4pose.cli.options import shared
 from vl4pose.cli.settings import input_settings, settings_file, settled
 from vl4pose.lsp_annotations import FLAGS
 from vl4pose.skeleton import nearest
@@ -27,37 +28,37 @@ __all__ = ["fit"]
 
 
 def fit(
-    annotations: opt.AnnotationFile,
-    skeleton: opt.SkeletonName,
-    out: opt.FitOut,
-    images_dir: opt.AnnotatedImagesDir = None,
+    annotations: opt.Annotations,
+    skeleton: shared.SkeletonName,
+    out: opt.Out,
+    images_dir: opt.ImagesDir = None,
     val: opt.Validation = "0.1",
     val_images: opt.ValidationImagesDir = None,
     limit: opt.Limit = None,
     mat_flag: opt.MatFlag = None,
-    pose: opt.FitPose = None,
-    trust: opt.Trust = False,
+    pose: opt.Pose = None,
+    trust: shared.Trust = False,
     train_pose: opt.TrainPose = False,
     num_stacks: opt.NumStacks = None,
     channels: opt.Channels = None,
-    device: opt.Device = "cpu",
-    input_size: opt.InputSize = None,
-    fit: opt.Fit = None,
-    crop_scale: opt.CropScale = None,
-    scale: opt.Scale = None,
-    mean: opt.Mean = None,
-    std: opt.Std = None,
-    heatmap_align: opt.HeatmapAlign = None,
+    device: shared.Device = "cpu",
+    input_size: shared.InputSize = None,
+    fit: shared.Fit = None,
+    crop_scale: shared.CropScale = None,
+    scale: shared.Scale = None,
+    mean: shared.Mean = None,
+    std: shared.Std = None,
+    heatmap_align: shared.HeatmapAlign = None,
     epochs: opt.Epochs = 30,
-    batch_size: opt.TrainingBatchSize = 32,
+    batch_size: opt.BatchSize = 32,
     learning_rate: opt.LearningRate = 1e-3,
     pose_learning_rate: opt.PoseLearningRate = 1e-3,
     weight_decay: opt.WeightDecay = 0.05,
     patience: opt.Patience = 10,
     augment: opt.Augment = True,
     views: opt.Views = 4,
-    num_peaks: opt.NumPeaks = 5,
-    min_distance: opt.MinDistance = 5,
+    num_peaks: shared.NumPeaks = 5,
+    min_distance: shared.MinDistance = 5,
     fit_peaks: opt.FitPeaks = False,
     seed: opt.Seed = 0,
     amp: opt.Amp = False,
@@ -66,8 +67,8 @@ def fit(
     cache: opt.Cache = None,
     cache_limit: opt.CacheLimit = None,
     tensorboard: opt.TensorBoard = None,
-    num_threads: opt.NumThreads = None,
-    workers: opt.Workers = None,
+    num_threads: shared.NumThreads = None,
+    workers: shared.Workers = None,
 ) -> None:
     """Check the command line, read the annotations, train, and print a report."""
     _check_out(out, pose)

@@ -18,7 +18,6 @@ import numpy as np
 import typer
 
 from vl4pose.annotations import read_coco, read_csv
-from vl4pose.cli import options as opt
 from vl4pose.cli.checks import check_file, check_out, read_skeleton
 from vl4pose.cli.errors import (
     RunError,
@@ -28,6 +27,8 @@ from vl4pose.cli.errors import (
     reason,
 )
 from vl4pose.cli.export import check_format, naming_packages
+from vl4pose.cli.options import import_annotations as opt
+from vl4pose.cli.options import shared
 from vl4pose.cli.score_files import read_table
 from vl4pose.lsp_annotations import read_mat
 from vl4pose.skeleton import Skeleton
@@ -42,15 +43,15 @@ _MARGIN = 0.1  # of the longer side of people's joints, around those who have no
 
 
 def import_annotations(
-    annotated: opt.AnnotatedResult,
-    out: opt.TrainingOut,
-    format: opt.ImportFormat = None,  # noqa: A002 the option's name
-    selection: opt.AskedFor = None,
-    skeleton: opt.ImportSkeleton = None,
-    images_dir: opt.ImportImages = None,
+    annotated: opt.AnnotatedFile,
+    out: opt.Out,
+    format: opt.Format = None,  # noqa: A002 the option's name
+    selection: opt.Selection = None,
+    skeleton: opt.SkeletonName = None,
+    images_dir: opt.ImagesDir = None,
     merge: opt.Merge = None,
     merge_limit: opt.MergeLimit = None,
-    label: opt.ExportLabel = "person",
+    label: shared.Label = "person",
 ) -> None:
     """Check the command line, read, match and merge, write, and say what became of the poses."""
     check_out(out, ".json")

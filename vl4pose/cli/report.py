@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
 from rich.console import Console
 from rich.text import Text
 
 from vl4pose._file_identity import file_identity
-from vl4pose.cli import options as opt
 from vl4pose.cli.checks import (
     check_file,
     check_images,
     check_out,
     check_trust,
     parse_device,
-    whole_number,
 )
 from vl4pose.cli.errors import (
     RunError,
@@ -27,6 +24,8 @@ from vl4pose.cli.errors import (
     network_reason,
     printable,
 )
+from vl4pose.cli.options import report as opt
+from vl4pose.cli.options import shared
 from vl4pose.cli.score_files import read_table
 from vl4pose.pool.errors import NetworkError
 
@@ -40,93 +39,19 @@ _SHOWN = 5
 _NAMES = ("image", "person_id")
 _WORK = ("making pictures", "making pictures and heatmaps")
 
-Scores = Annotated[
-    str,
-    typer.Argument(
-        metavar="SCORES",
-        help="What vl4pose score wrote, a file or a folder, or a selection alone.",
-        show_default=False,
-    ),
-]
-Out = Annotated[
-    Path,
-    typer.Option(metavar="FILE.html", help="The page to write; an existing one is replaced."),
-]
-Selection = Annotated[
-    str | None,
-    typer.Option(
-        metavar="FILE.parquet",
-        help="What vl4pose select chose of the scores: marked in the page.",
-        show_default=False,
-    ),
-]
-ImagesDir = Annotated[
-    str | None,
-    typer.Option(
-        "--images",
-        metavar="DIR|URL",
-        help="Where the images are now, a folder or a URL. "
-        r"[dim]\[default: where they were scored][/dim]",
-        show_default=False,
-    ),
-]
-NumPictures = Annotated[
-    int,
-    typer.Option(
-        metavar="INT",
-        parser=whole_number("--num-pictures", 0),
-        help="Pictures of the least likely poses that are not selected, and as many of the "
-        "most likely.",
-    ),
-]
-NumSelected = Annotated[
-    int,
-    typer.Option(
-        metavar="INT",
-        parser=whole_number("--num-selected", 0),
-        help="Pictures of selected poses at most, the first by rank.",
-    ),
-]
-MaxImageSize = Annotated[
-    int,
-    typer.Option(
-        metavar="INT",
-        parser=whole_number("--max-image-size", 16, 8192),
-        help="Longer side of a picture in the page, in pixels.",
-    ),
-]
-NumRows = Annotated[
-    int,
-    typer.Option(
-        metavar="INT",
-        parser=whole_number("--num-rows", 1),
-        help="Rows in the page at most: pictured and selected ones, then the least likely.",
-    ),
-]
-Pose = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="The pose network that the scores come from: with it the page shows heatmaps, "
-        "computed anew for the people in its pictures.",
-        show_default=False,
-        rich_help_panel="Models",
-    ),
-]
-
 
 def report(
-    scores: Scores,
-    out: Out,
-    selection: Selection = None,
-    images: ImagesDir = None,
-    num_pictures: NumPictures = 24,
-    num_selected: NumSelected = 100,
-    max_image_size: MaxImageSize = 512,
-    num_rows: NumRows = 10_000,
-    pose: Pose = None,
-    trust: opt.Trust = False,
-    device: opt.Device = "cpu",
+    scores: opt.Scores,
+    out: opt.Out,
+    selection: opt.Selection = None,
+    images: opt.ImagesDir = None,
+    num_pictures: opt.NumPictures = 24,
+    num_selected: opt.NumSelected = 100,
+    max_image_size: opt.MaxImageSize = 512,
+    num_rows: opt.NumRows = 10_000,
+    pose: opt.Pose = None,
+    trust: shared.Trust = False,
+    device: shared.Device = "cpu",
 ) -> None:
     """Check the command line, read the tables, write the page and say what is in it."""
     check_out(out, ".html")

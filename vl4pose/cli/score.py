@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.text import Text
 
 from vl4pose._options import check_options
-from vl4pose.cli import options as opt
 from vl4pose.cli.checks import (
     check_file,
     check_subpixel,
@@ -23,6 +22,8 @@ from vl4pose.cli.checks import (
     read_skeleton,
 )
 from vl4pose.cli.errors import RunError, UsageError, naming_options, needing_extras, printable
+from vl4pose.cli.options import score as opt
+from vl4pose.cli.options import shared
 from vl4pose.cli.settings import input_settings, settings_file, settled
 from vl4pose.skeleton import nearest
 
@@ -34,33 +35,33 @@ ENGINES = ("local", "ray")
 def score(
     images: opt.Images,
     pose: opt.Pose,
-    skeleton: opt.SkeletonName,
+    skeleton: shared.SkeletonName,
     out: opt.Out,
     aux: opt.Aux = None,
     params: opt.Params = None,
-    trust: opt.Trust = False,
-    device: opt.Device = "cpu",
+    trust: shared.Trust = False,
+    device: shared.Device = "cpu",
     images_dir: opt.ImagesDir = None,
-    input_size: opt.InputSize = None,
-    fit: opt.Fit = None,
-    crop_scale: opt.CropScale = None,
-    scale: opt.Scale = None,
-    mean: opt.Mean = None,
-    std: opt.Std = None,
-    heatmap_align: opt.HeatmapAlign = None,
+    input_size: shared.InputSize = None,
+    fit: shared.Fit = None,
+    crop_scale: shared.CropScale = None,
+    scale: shared.Scale = None,
+    mean: shared.Mean = None,
+    std: shared.Std = None,
+    heatmap_align: shared.HeatmapAlign = None,
     temperature: opt.Temperature = None,
     method: opt.Method = "expected",
     objective: opt.Objective = "map",
     subpixel: opt.Subpixel = None,
-    num_peaks: opt.NumPeaks = 5,
-    min_distance: opt.MinDistance = 5,
+    num_peaks: shared.NumPeaks = 5,
+    min_distance: shared.MinDistance = 5,
     threshold_abs: opt.ThresholdAbs = None,
     threshold_rel: opt.ThresholdRel = None,
     exclude_border: opt.ExcludeBorder = "0",
     embeddings: opt.Embeddings = False,
     batch_size: opt.BatchSize = 32,
-    num_threads: opt.NumThreads = None,
-    workers: opt.Workers = None,
+    num_threads: shared.NumThreads = None,
+    workers: shared.Workers = None,
     resume: opt.Resume = False,
     shard_rows: opt.ShardRows = 1024,
     engine: opt.Engine = "local",

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.console import Console
 
-from vl4pose.cli import options as opt
 from vl4pose.cli.checks import check_file, check_out
 from vl4pose.cli.errors import RunError, UsageError, needing_extras, reason
+from vl4pose.cli.options import select as opt
+from vl4pose.cli.options import shared
 from vl4pose.cli.score_files import check_columns, reading_table
 
 if TYPE_CHECKING:
@@ -44,11 +45,11 @@ _OPTIONS |= {
 def select(
     scores: opt.Scores,
     budget: opt.Budget,
-    out: opt.SelectionOut,
+    out: opt.Out,
     strategy: opt.StrategyName = "likelihood",
     lowest_first: opt.LowestFirst = False,
     random_share: opt.RandomShare = 0.0,
-    seed: opt.SelectionSeed = 0,
+    seed: opt.Seed = 0,
     diversity: opt.Diversity = "none",
     shortlist: opt.Shortlist = None,
     approximate: opt.Approximate = False,
@@ -57,8 +58,8 @@ def select(
     min_gap: opt.MinGap = None,
     group_by: opt.GroupBy = None,
     order_by: opt.OrderBy = None,
-    reference: opt.ReferenceTable = None,
-    num_threads: opt.NumThreads = None,
+    reference: opt.Reference = None,
+    num_threads: shared.NumThreads = None,
 ) -> None:
     """Check the command line, choose rows, write them and print a summary."""
     check_out(out, ".parquet")
