@@ -434,7 +434,9 @@ def _on_input(
 
 
 def _pixels(image: npt.NDArray[Any], transform: ImageTransform) -> npt.NDArray[np.float64]:
-    """Return (H, W, 3) from 0 to 1 for network input (3, H, W)."""
+    """Return (H, W, 3) from 0 to 1 for network input (3, H, W), or for what becomes it if uint8."""
+    if image.dtype == np.uint8:
+        return np.asarray(image.transpose(1, 2, 0) / 255.0)
     mean, std = (np.reshape(value, (-1, 1, 1)) for value in (transform.mean, transform.std))
     values = (image.astype(np.float64) * std + mean) * (transform.scale / 255.0)
     clipped: FloatArray = np.clip(values, 0.0, 1.0)
