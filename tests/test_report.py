@@ -500,7 +500,8 @@ def test_the_command_says_what_the_page_holds(table, tmp_path):
         (["notes.txt", "--out", "r.html"], "SCORES must be a table of vl4pose score"),
         (["scores.parquet", "--out", "r.html", "--selection", "x"], "--selection must exist"),
         (["scores.parquet", "--out", "r.html", "--selection", "other.parquet"],
-         "--selection must have the skeleton of SCORES, 'lsp', got 'mpii'"),
+         "--selection must be scored as the table of scores was, got another skeleton: 'mpii' "
+         "there, 'lsp' in the table of scores"),
         (["scores.parquet", "--out", "r.html", "--selection", "strangers.parquet"],
          "--selection must hold rows of the table of scores, got '000.png #s', which is not in it"),
         (["scores.parquet", "--out", "r.html", "--selection", "scores.parquet"],
@@ -523,7 +524,8 @@ def test_mistakes_are_one_sentence(table, tmp_path, monkeypatch, args, message):
     monkeypatch.chdir(tmp_path)
     write(table, tmp_path / "scores.parquet")
     mpii = vl4pose.get_skeleton("mpii").to_json()
-    write(replace(table, metadata={**table.metadata, "skeleton": mpii}), tmp_path / "other.parquet")
+    other = replace(table, metadata={**table.metadata, "skeleton": mpii})
+    write(selection_of(other, [0, 1]), tmp_path / "other.parquet")
     strangers = with_column(table, "person_id", ["s"] * 40)
     write(selection_of(strangers, [0, 1]), tmp_path / "strangers.parquet")
     settings = table.metadata["settings"]

@@ -159,8 +159,14 @@ def check_scored_alike(
     theirs, ours = decisive(metadata), decisive(others)
     for name, value in theirs.items():
         if value != ours[name]:
-            here = ours[name]
-            shown = "" if name == "skeleton" else f": {value!r} there, {here!r} in the {other}"
+            there, here = value, ours[name]
+            if name == "skeleton":
+                there, here = (_skeleton_name(table) for table in (metadata, others))
+            shown = "" if there == here else f": {there!r} there, {here!r} in the {other}"
             raise ValueError(
                 f"{argument} must be scored as the {other} was, got another {name}{shown}"
             )
+
+
+def _skeleton_name(metadata: dict[str, Any]) -> str | None:
+    return (metadata.get("skeleton") or {}).get("name")

@@ -65,11 +65,6 @@ def report(
         from vl4pose.score_table import SCHEMA
     table = read_table("SCORES", scores, [name for name in SCHEMA.names if name != "embedding"])
     chosen = None if selection is None else read_table("--selection", selection, _NAMES)
-    if chosen is not None and chosen.skeleton != table.skeleton:
-        raise UsageError(
-            f"--selection must have the skeleton of SCORES, {table.skeleton.name!r}, "
-            f"got {chosen.skeleton.name!r}"
-        )
     scorer = None if pose is None else _scorer(pose, table, device)
     try:
         with naming_options("selection"), Console(stderr=True).status(_WORK[pose is not None]):
