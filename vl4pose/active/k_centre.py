@@ -29,7 +29,7 @@ from vl4pose._arrays import FLOATING, as_numpy
 from vl4pose._options import flag, integer, threads
 from vl4pose.skeleton import shown
 
-__all__ = ["Centres", "k_centre"]
+__all__ = ["Centres", "finite_rows", "k_centre"]
 
 # Squares of larger numbers would not fit a double.
 MAX_MAGNITUDE = 1e150
@@ -140,7 +140,7 @@ def k_centre(
     >>> print(indices, distances)
     [0 2 3] [inf  9.  4.]
     """
-    rows = _rows(embeddings, "embeddings")
+    rows = finite_rows(embeddings, "embeddings")
     N, D = rows.shape
     if N >= 2**31:
         raise ValueError(f"embeddings must have fewer than 2**31 rows, got {N}")
@@ -151,7 +151,7 @@ def k_centre(
         )
     given = np.empty((0, D), rows.dtype)
     if labelled is not None:
-        given = _rows(labelled, "labelled", rows.dtype)
+        given = finite_rows(labelled, "labelled", rows.dtype)
         if given.shape[1] != D:
             raise ValueError(f"labelled must be (M, {D}) like embeddings, got {given.shape}")
     if first is not None:
@@ -168,7 +168,7 @@ def k_centre(
     return Centres(indices[:n].astype(np.int64), distances[:n])
 
 
-def _rows(array: Any, argument: str, dtype: Any = None) -> Array:
+def finite_rows(array: Any, argument: str, dtype: Any = None) -> Array:
     """Return an argument as aligned, contiguous rows of float32 or float64, all finite."""
     if isinstance(array, np.ma.MaskedArray):
         raise TypeError(f"{argument} must be an array without a mask, got a masked array")
