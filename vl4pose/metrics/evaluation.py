@@ -24,7 +24,7 @@ from vl4pose.results import Decoded
 from vl4pose.scoring import decode
 from vl4pose.skeleton import Skeleton, nearest, resolve_skeleton, shown
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["Evaluation", "evaluate", "named_metric"]
 
 Float64Array = npt.NDArray[np.float64]
 MetricFunction = Callable[..., Any]
@@ -40,6 +40,7 @@ _WITHOUT_NUMBER: dict[str, tuple[MetricFunction, dict[str, Any]]] = {
     "MPJPE": (mpjpe, {}),
     "PA-MPJPE": (mpjpe, {"align": "procrustes"}),
 }
+_NORMALIZED = ("PCK", "AUC")
 _NAMES = (*(f"{name}@0.5" for name in _WITH_NUMBER), *_WITHOUT_NUMBER)
 _DEFAULT_METRICS = ("PCK@0.2", "PCK@0.5", "AUC@0.5")
 
@@ -279,18 +280,35 @@ def _metric_functions(metrics: object) -> dict[str, MetricFunction]:
         raise TypeError(
             f"metrics must be a sequence of names or a mapping to callables, got {shown(metrics)}"
         )
-    return {name: _named_metric(name) for name in metrics}
+    return {name: named_metric(name) for name in metrics}
 
 
-def _named_metric(name: object) -> MetricFunction:
+def named_metric(name: object, normalize_by: str | None = None) -> MetricFunction:
+    """Return the metric of a name, as `evaluate` calls it.
+
+    Parameters
+    ----------
+    name : str
+        As for `evaluate`.
+    normalize_by : str, optional
+        Of PCK and of the area under its curve, as for `pck`; None is theirs.
+
+    Raises
+    ------
+    TypeError, ValueError
+        ``metrics must hold names``, ``metrics must be one of ...``.
+    """
     if not isinstance(name, str):
         raise TypeError(f"metrics must hold names, got {shown(name)}")
     stem, _, number = name.partition("@")
+    options: dict[str, Any]
     if name in _WITHOUT_NUMBER:
         function, options = _WITHOUT_NUMBER[name]
     elif stem in _WITH_NUMBER and re.fullmatch(r"\d+(\.\d*)?|\.\d+", number):
         function, argument = _WITH_NUMBER[stem]
         options = {argument: float(number)}
+        if normalize_by is not None and stem in _NORMALIZED:
+            options["normalize_by"] = normalize_by
     else:
         valid = [f"{stem}@0.5"] if stem in _WITH_NUMBER else _NAMES
         raise ValueError(

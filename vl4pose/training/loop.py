@@ -38,13 +38,18 @@ from vl4pose.training.fit_data import FitData
 from vl4pose.training.fit_settings import FitSettings
 from vl4pose.training.heatmap_targets import heatmap_loss
 from vl4pose.training.networks import Networks, frozen_output
+from vl4pose.training.optimisation import (
+    GRADIENT_NORM,
+    amp_dtype,
+    parameter_groups,
+    rate_at,
+)
 from vl4pose.training.peaks import fit_peaks
 from vl4pose.training.positions import batches_in_order, epoch_batches, reproducible, seed_at
 from vl4pose.training.reporting import Epoch, Reporter
 
 __all__ = ["FitResult", "OtherRunError", "fit"]
 
-_GRADIENT_NORM = 1.0
 _CACHE_LIMIT = 20 * 10**9
 # Of a network that is only run. malloc may give the maps of more images back to the system after
 # each batch, and then mapping them again takes longer than the network.
@@ -283,7 +288,7 @@ class _Run:
         self.augmentation = None
         if settings.augment:
             self.augmentation = Augmentation(data.skeleton, data.transform)
-        self.amp_dtype = _amp_dtype(device) if settings.amp else None
+        self.amp_dtype = amp_dtype(device) if settings.amp else None
         # Always the same image, for its features tell networks apart in a cache.
         noise = torch.rand(1, *data.train[0][0].shape, generator=torch.Generator().manual_seed(0))
         with self._autocast():
@@ -297,11 +302,11 @@ class _Run:
         elif isinstance(aux, AuxiliaryNet):
             aux.set_peak_variance(0.0)
         aux = aux.to(device)
-        groups = _groups(aux, settings.learning_rate, settings.weight_decay)
+        groups = parameter_groups(aux, settings.learning_rate, settings.weight_decay)
         if train_pose:
             assert isinstance(pose, nn.Module)
             self.networks = Networks(aux, pose=pose)
-            groups += _groups(pose, settings.pose_learning_rate, settings.weight_decay)
+            groups += parameter_groups(pose, settings.pose_learning_rate, settings.weight_decay)
         else:
             self.networks = Networks(aux, frozen_pose=pose)
         self.identity = self._identity()
@@ -416,7 +421,7 @@ class _Run:
         self.scaler.unscale_(self.optimizer)
         for network in (self.networks.aux, self.networks.pose):
             if network is not None:
-                nn.utils.clip_grad_norm_(network.parameters(), _GRADIENT_NORM)
+                nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_NORM)
         self.scaler.step(self.optimizer)
         self.scaler.update()
 
@@ -506,11 +511,8 @@ class _Run:
         """Return the learning rate at this position, as a share of the highest."""
         settings, position = self.settings, self.position
         step = position.epoch * self.steps_per_epoch + position.step
-        rising = settings.warmup * self.steps_per_epoch
-        if step < rising:
-            return min(1.0, (step + 1) / rising)
-        falling = settings.epochs * self.steps_per_epoch - rising
-        return 0.5 * (1 + math.cos(math.pi * (step - rising) / falling))
+        steps = self.steps_per_epoch
+        return rate_at(step, settings.warmup * steps, settings.epochs * steps)
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         if self.amp_dtype is None:
@@ -618,22 +620,6 @@ class _Run:
         self.reporter.note(f"Resumed {where}.")
 
 
-def _groups(network: nn.Module, rate: float, weight_decay: float) -> list[dict[str, Any]]:
-    """Return the optimiser's groups of a network; biases and normalisations do not decay."""
-    weights = [weight for weight in network.parameters() if weight.ndim > 1]
-    others = [other for other in network.parameters() if other.ndim <= 1]
-    return [
-        {"params": weights, "initial_lr": rate, "weight_decay": weight_decay},
-        {"params": others, "initial_lr": rate, "weight_decay": 0.0},
-    ]
-
-
 def _comparable(poses: Annotations) -> list[Tensor]:
     """Return the poses without what is not annotated, which may be anything."""
     return [torch.where(poses.visible[..., None], poses.keypoints, 0.0), poses.visible]
-
-
-def _amp_dtype(device: torch.device) -> torch.dtype:
-    if device.type == "cuda" and not torch.cuda.is_bf16_supported():
-        return torch.float16
-    return torch.bfloat16
