@@ -34,8 +34,11 @@ class CycleRecord:
         Which images of the training set were labelled after this cycle, the most urgent first;
         none after the last.
     seconds : dict of str to float
-        "train", "evaluate", "score" (all that the strategy asks of networks about the pool,
-        training of its own networks included) and "select".
+        Of this run alone: "train", "evaluate", "score" (all that the strategy asks of networks
+        about the pool, training of its own networks included) and "select".
+    shared_seconds : dict of str to float
+        "train" and "evaluate" of a network that was trained once for all strategies of the seed,
+        as that of cycle 0 is; each of them has the same figures, which count once for the seed.
     """
 
     strategy: str
@@ -46,6 +49,7 @@ class CycleRecord:
     per_joint: dict[str, list[float | None]] = field(default_factory=dict)
     selected: list[int] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    shared_seconds: dict[str, float] = field(default_factory=dict)
 
 
 def record_path(folder: Path, strategy: str, seed: int, cycle: int) -> Path:
