@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vl4pose.active.strategies.pool import Pool
-from vl4pose.active.strategies.strategy import Float64Array, Strategy, given_or_new
+from vl4pose.active.strategies.strategy import Float64Array, Strategy
 
 __all__ = ["Random"]
 
@@ -24,5 +24,5 @@ class Random(Strategy):
     def rank(
         self, pool: Pool, labelled: Pool | None = None, rng: np.random.Generator | None = None
     ) -> Float64Array:
-        """Return uniform draws in [0, 1) of `rng`, or of a new generator where there is none."""
-        return given_or_new(rng).random(len(pool))
+        """Return uniform draws in [0, 1)."""
+        return np.random.default_rng(rng).random(len(pool))

@@ -52,6 +52,7 @@ class VL4PoseEntropy(Strategy):
 
         Of images that have both; NaN of the others.
         """
+        self.prepare(pool)
         unlikely, entropy = self._likelihood.rank(pool), self._entropy.rank(pool)
         has_both = ~(np.isnan(unlikely) | np.isnan(entropy))
         ranks = np.full(len(pool), np.nan)

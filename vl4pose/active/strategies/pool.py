@@ -45,8 +45,8 @@ class Pool:
 
     Raises
     ------
-    ValueError
-        ``arrays must ...``, if one has an unknown name or another length.
+    TypeError, ValueError
+        ``arrays must ...``, if one has an unknown name, another shape or no numbers.
     """
 
     def __init__(
@@ -93,6 +93,8 @@ class Pool:
                     f"arrays must have {name!r} as {ARRAYS[name].replace('N', str(len(self)))}, "
                     f"got shape {array.shape}"
                 )
+            if array.dtype.kind not in "fiu":
+                raise TypeError(f"arrays must hold real numbers, got {name!r} of {array.dtype}")
             self._arrays[name] = array
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
-from typing import ClassVar
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +38,10 @@ class Strategy(ABC):
         ``vl4pose.simulation.heads.HEADS``.
     dropout : bool
         Whether the pose network must have dropout for it.
+    observation_options : mapping of str to mapping
+        Of arrays that it needs and that are observed with options of its own, by their names: what
+        the function that observes the array is to be called with. Another strategy's array of the
+        same name is another one, then.
     """
 
     name: ClassVar[str]
@@ -45,6 +50,7 @@ class Strategy(ABC):
     needs_labelled: Collection[str] = ()
     head: ClassVar[str | None] = None
     dropout: ClassVar[bool] = False
+    observation_options: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 
     @abstractmethod
     def rank(
@@ -59,7 +65,7 @@ class Strategy(ABC):
         labelled : Pool, optional
             Those that are annotated, for strategies that look at them.
         rng : numpy.random.Generator, optional
-            For strategies that draw.
+            For strategies that draw; by default a new one, whose draws nothing repeats.
 
         Returns
         -------
@@ -92,7 +98,18 @@ class Strategy(ABC):
             ``budget must ...``.
         """
         budget = checked_budget(budget, pool)
+        self.prepare(pool, labelled)
         return by_rank(self.rank(pool, labelled, rng))[:budget]
+
+    def prepare(self, pool: Pool, labelled: Pool | None = None) -> None:
+        """Have networks look at the images once, for all that the strategy needs.
+
+        `select` does so. Before `rank` it saves passes where a pool is observed and the strategy
+        needs several arrays.
+        """
+        pool.prepare(self.needs)
+        if labelled is not None and len(labelled) > 0:
+            labelled.prepare(self.needs_labelled)
 
 
 class StepwiseStrategy(Strategy):
@@ -128,7 +145,9 @@ class StepwiseStrategy(Strategy):
 
         It chooses the whole pool for that, where `select` stops at the budget.
         """
-        order = self.order(pool, labelled or Pool(0), len(pool), given_or_new(rng))
+        known = Pool(0) if labelled is None else labelled
+        self.prepare(pool, known)
+        order = self.order(pool, known, len(pool), np.random.default_rng(rng))
         ranks = np.full(len(pool), np.nan)
         ranks[order] = np.arange(len(order), 0, -1)
         return ranks
@@ -136,7 +155,8 @@ class StepwiseStrategy(Strategy):
     def select(self, pool: Pool, labelled: Pool, budget: int, rng: np.random.Generator) -> Indices:
         """Return the images to annotate next, as `Strategy.select` does."""
         budget = checked_budget(budget, pool)
-        first = self.order(pool, labelled, budget, rng)[:budget]
+        self.prepare(pool, labelled)
+        first = self.order(pool, labelled, budget, np.random.default_rng(rng))[:budget]
         is_left = np.ones(len(pool), np.bool_)
         is_left[first] = False
         return np.concatenate([first, np.flatnonzero(is_left)[: budget - len(first)]])
@@ -145,11 +165,6 @@ class StepwiseStrategy(Strategy):
 def by_rank(ranks: Float64Array) -> Indices:
     """Return indices, the highest rank's first; of equal ranks the lower one, NaN last."""
     return np.argsort(-ranks, kind="stable")
-
-
-def given_or_new(rng: np.random.Generator | None) -> np.random.Generator:
-    """Return a generator, without one a new one that no seed repeats."""
-    return np.random.default_rng() if rng is None else rng
 
 
 def checked_budget(budget: object, pool: Pool) -> int:
