@@ -45,6 +45,7 @@ __all__ = [
 Float64Array = npt.NDArray[np.float64]
 
 STAGES = ("train", "evaluate", "score", "select")
+_WITHOUT_CHOICE = ("train", "evaluate")  # what there is of the last cycle too
 _BASELINE = "random"
 
 
@@ -122,7 +123,7 @@ class MetricSummary:
     comparisons : tuple of Comparison
         Of every other strategy with the baseline.
     pairs : tuple of Comparison
-        Of the others among themselves.
+        Of the others among themselves, the better one of each as ``strategy``.
     growth : Growth or None
         None where there is no baseline.
     """
@@ -160,13 +161,13 @@ class StageSeconds(NamedTuple):
     Attributes
     ----------
     mean : float
-        Seconds a cycle; NaN where nothing was measured.
-    num_cycles : int
-        How many were measured.
+        Seconds; NaN where nothing was measured.
+    num_runs : int
+        In how many runs it was.
     """
 
     mean: float
-    num_cycles: int
+    num_runs: int
 
 
 class Plan(NamedTuple):
@@ -180,12 +181,15 @@ class Plan(NamedTuple):
         Records a run, the first of which is of the start set.
     titles : mapping of str to str
         What people call the strategies; by default their names.
+    fine_tuned : bool
+        Whether each cycle trains the network of the last one further.
     """
 
     strategies: tuple[str, ...]
     seeds: tuple[int, ...]
     num_cycles: int
     titles: Mapping[str, str] = MappingProxyType({})
+    fine_tuned: bool = False
 
 
 @dataclass(frozen=True)
@@ -207,9 +211,11 @@ class Summary:
         Of the intervals; tests are at 1 - ``level``.
     metrics : tuple of MetricSummary
         The first is the one that the head of a page is about.
-    seconds : dict of str to dict of str to StageSeconds
-        Of each strategy and stage; "score" and "select" of cycles after which there was a choice.
+    seconds : dict of str to dict of str to tuple of StageSeconds
+        Of each strategy, stage and cycle; "score" and "select" where there was a choice to make.
     missing : tuple of Missing
+    fine_tuned : bool
+        Whether each cycle trains the network of the last one further.
     """
 
     strategies: tuple[str, ...]
@@ -219,8 +225,15 @@ class Summary:
     num_labels: tuple[int, ...]
     level: float
     metrics: tuple[MetricSummary, ...]
-    seconds: dict[str, dict[str, StageSeconds]]
+    seconds: dict[str, dict[str, tuple[StageSeconds, ...]]]
     missing: tuple[Missing, ...]
+    fine_tuned: bool = False
+
+    def mean_seconds(self, strategy: str, stage: str) -> float:
+        """Return the seconds that a stage of a cycle takes a strategy; NaN where unmeasured."""
+        measured = [one for one in self.seconds[strategy][stage] if one.num_runs]
+        runs = sum(one.num_runs for one in measured)
+        return sum(one.mean * one.num_runs for one in measured) / runs if runs else math.nan
 
 
 def summarise(
@@ -288,8 +301,9 @@ def summarise(
         table.num_labels,
         level,
         metrics,
-        {name: _seconds(kept, name) for name in plan.strategies},
+        {name: table.seconds(name) for name in plan.strategies},
         (*table.missing(), *itertools.chain(*(table.not_numbers(name) for name in names))),
+        plan.fine_tuned,
     )
 
 
@@ -343,6 +357,25 @@ class _Table:
             made[strategy] = values
         return made
 
+    def seconds(self, strategy: str) -> dict[str, tuple[StageSeconds, ...]]:
+        """Return how long each stage of each cycle takes a strategy."""
+        made: dict[str, tuple[StageSeconds, ...]] = {}
+        for stage in STAGES:
+            cycles = []
+            for cycle in range(len(self.num_labels)):
+                of = [self.records.get((strategy, seed, cycle)) for seed in self.plan.seeds]
+                measured = [
+                    record.seconds[stage]
+                    for record in of
+                    if record is not None
+                    and stage in record.seconds
+                    and (record.selected or stage in _WITHOUT_CHOICE)
+                ]
+                mean = sum(measured) / len(measured) if measured else math.nan
+                cycles.append(StageSeconds(mean, len(measured)))
+            made[stage] = tuple(cycles)
+        return made
+
     def missing(self) -> list[Missing]:
         """Return the runs of which cycles are missing."""
         found = []
@@ -390,15 +423,19 @@ def _metric_summary(
     up = higher_is_better(metric)
     others = [name for name in plan.strategies if name != baseline]
 
-    def compared(pairs: Sequence[tuple[str, str]]) -> tuple[Comparison, ...]:
-        made = [
+    def compared(pairs: Sequence[tuple[str, str]]) -> list[Comparison]:
+        return [
             _comparison(pair, values, num_labels, plan.seeds, level, up, len(pairs))
             for pair in pairs
         ]
-        return _corrected(made, level, up)
 
-    comparisons = compared([(name, baseline) for name in others])
-    pairs = compared(list(itertools.combinations(others, 2)))
+    comparisons = _corrected(compared([(name, baseline) for name in others]), level, up)
+    either = list(itertools.combinations(others, 2))
+    ordered = [  # the better one first
+        (one.versus, one.strategy) if one.curve.mean * (1 if up else -1) < 0 else pair
+        for one, pair in zip(compared(either), either, strict=True)
+    ]
+    pairs = _corrected(compared(ordered), level, up)
     growth = _growth(values[baseline], comparisons, level, up) if others else None
     return MetricSummary(
         metric,
@@ -511,21 +548,6 @@ def _growth(
         verdict = "small" if seen and gain < min(seen) else "grows"
     start, end = (float(of.mean()) if len(of) else math.nan for of in (first, final))
     return Growth(last, start, end, difference, verdict)
-
-
-def _seconds(records: Sequence[CycleRecord], strategy: str) -> dict[str, StageSeconds]:
-    made = {}
-    for stage in STAGES:
-        measured = [
-            record.seconds[stage]
-            for record in records
-            if record.strategy == strategy
-            and stage in record.seconds
-            and (record.selected or stage in ("train", "evaluate"))
-        ]
-        mean = sum(measured) / len(measured) if measured else math.nan
-        made[stage] = StageSeconds(mean, len(measured))
-    return made
 
 
 def _checked_level(level: object) -> float:

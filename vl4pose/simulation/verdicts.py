@@ -99,22 +99,31 @@ def headline(summary: Summary, metric: MetricSummary) -> str:
         name = summary.titles[summary.strategies[0]]
         return f"{name} alone was run: there is nothing to compare it with."
     baseline = summary.titles[summary.baseline]
+    if all(one.last_cycle < 1 for one in metric.comparisons):
+        return (
+            f"No strategy can be compared with {baseline}: there is no cycle after the first, in "
+            "which all have the same labels."
+        )
     by_verdict: dict[str, list[str]] = {}
     for one in metric.comparisons:
-        by_verdict.setdefault(one.verdict, []).append(summary.titles[one.strategy])
+        verdict = one.verdict
+        if verdict == "unknown" and one.curve.num_seeds == 1:
+            verdict = "one seed"
+        by_verdict.setdefault(verdict, []).append(summary.titles[one.strategy])
     said = [
         f"{_listed(by_verdict[verdict])} {_is_are(by_verdict[verdict])} {words} {baseline}"
         for verdict, words in (("better", "better than"), ("worse", "worse than"))
         if verdict in by_verdict
     ]
     if alike := by_verdict.get("not separated", []) + by_verdict.get("equal", []):
-        seeds = {one.curve.num_seeds for one in metric.comparisons if one.verdict != "unknown"}
+        seeds = {one.curve.num_seeds for one in metric.comparisons if one.curve.num_seeds > 1}
         many = f"{_counted(seeds.pop(), 'seed')}" if len(seeds) == 1 else "the seeds"
         said.append(f"{many} cannot separate {_listed(alike)} from {baseline}")
-    if unknown := by_verdict.get("unknown", []):
+    if one_seed := by_verdict.get("one seed"):
+        said.append(f"one seed cannot separate {_listed(one_seed)} from {baseline}")
+    if unknown := by_verdict.get("unknown"):
         said.append(f"nothing can be said of {_listed(unknown)}")
-    text = "; ".join(said)
-    return f"By {metric.metric}, {text}."
+    return f"By {metric.metric}, {'; '.join(said)}."
 
 
 def comparison_verdict(
@@ -255,9 +264,15 @@ def growth_verdict(summary: Summary, metric: MetricSummary, scale: Scale) -> str
         if separated
         else "so that strategies can hardly separate"
     )
+    further = (
+        " Each cycle trains the network of the last one further, so that some of this is owed to "
+        "steps, not to labels."
+        if summary.fine_tuned
+        else ""
+    )
     limited = f"training is limited by its steps, not by labels, {hence}"
     if growth.verdict == "grows":
-        return f"{what} improves with labels: {how}."
+        return f"{what} improves with labels: {how}.{further}"
     if growth.verdict == "small":
         least = min(
             one.curve.detectable
@@ -267,30 +282,36 @@ def growth_verdict(summary: Summary, metric: MetricSummary, scale: Scale) -> str
         return (
             f"{what} hardly improves with labels: {how}. All of them together bring less than the "
             f"smallest difference between strategies that {seeds} would have seen, "
-            f"{scale.value(least)}{scale.points}: {limited}. Train longer, on fewer labels, or "
-            "with more seeds."
+            f"{scale.value(least)}{scale.points}: {limited}. Train longer, begin with fewer "
+            "labels, or run more seeds."
         )
     begin = "does not improve measurably" if growth.verdict == "flat" else "gets worse"
     return (
         f"{what} {begin} with labels: {how}. As far as {seeds} show, {limited}. Train longer, or "
-        "on fewer labels."
+        "begin with fewer labels."
     )
 
 
 def missing_sentences(summary: Summary) -> list[str]:
-    """Return what is missing of the simulation, a sentence for each strategy and kind."""
-    groups: dict[tuple[str, tuple[int, ...], str | None], list[int]] = {}
+    """Return what is missing of the simulation."""
+    runs: dict[tuple[str, tuple[int, ...], str | None], list[int]] = {}
     for strategy, seed, cycles, metric in summary.missing:
-        groups.setdefault((strategy, cycles, metric), []).append(seed)
-    said: list[str] = []
-    for (strategy, cycles, metric), seeds in groups.items():
-        title = summary.titles[strategy]
-        where = f"seed{'s' * (len(seeds) > 1)} {_ranges(seeds)}"
+        runs.setdefault((strategy, cycles, metric), []).append(seed)
+    groups: dict[tuple[tuple[int, ...], tuple[int, ...], str | None], list[str]] = {}
+    for (strategy, cycles, metric), of_run in runs.items():
+        groups.setdefault((tuple(of_run), cycles, metric), []).append(summary.titles[strategy])
+    said = []
+    for (seeds, cycles, metric), names in groups.items():
+        everyone = len(names) == len(summary.strategies) > 1
+        of = "all strategies" if everyone else _listed(names)
         which = f"cycle{'s' * (len(cycles) > 1)} {_ranges(cycles)}"
-        if metric is None:
-            said.append(f"{title}, {where}: {which} {_is_are(cycles)} not there.")
+        where = f"seed{'s' * (len(seeds) > 1)} {_ranges(seeds)}"
+        if metric is not None:
+            said.append(f"{metric} is not a number in {which} of {where}: {of}.")
+        elif seeds == summary.seeds and 0 in cycles and len(cycles) >= len(summary.num_labels):
+            said.append(f"Not begun: {of}.")
         else:
-            said.append(f"{title}, {where}: {metric} of {which} is not a number.")
+            said.append(f"{which[0].upper()}{which[1:]} of {where} not there: {of}.")
     return said
 
 
@@ -300,7 +321,7 @@ def p_words(p: float, *, bare: bool = False) -> str:
         return "-"
     if p < 0.001:
         return "below 0.001" if bare else "p < 0.001"
-    digits = 2 if p >= 0.1 else 3 if p >= 0.01 else 4
+    digits = 2 if p >= 0.1 else 3
     return f"{'' if bare else 'p = '}{p:.{digits}f}"
 
 
@@ -311,7 +332,7 @@ def _so_far(comparison: Comparison, summary: Summary) -> str:
         said.append(f"{len(comparison.seeds)} of {len(summary.seeds)} seeds")
     if comparison.last_cycle < len(summary.num_labels) - 1:
         said.append(f"up to {summary.num_labels[comparison.last_cycle]:,} labels")
-    return f"So far, of {', '.join(said)}." if said else ""
+    return f"So far: {', '.join(said)}." if said else ""
 
 
 def _rounded(number: float) -> int:
