@@ -1,4 +1,52 @@
-"""Strategies of active learning, one small class each, with one interface: `Strategy`."""
+"""Strategies of active learning: which images of a pool should be annotated next.
+
+One small class each, with one interface:
+
+- ``rank(pool, labelled, rng)`` returns a number for each image, higher is sooner;
+- ``select(pool, labelled, budget, rng)`` returns the images to annotate.
+
+`Pool` holds what is known of N images by the names of ``ARRAYS``, or has networks look at them when
+a strategy asks. `make_strategy` makes a strategy by its name:
+
+>>> import numpy as np
+>>> pool = Pool(3, {"score_expected": [-40.0, -90.0, -55.0]})
+>>> make_strategy("vl4pose").select(pool, Pool(0), budget=2, rng=np.random.default_rng(0))
+array([1, 2])
+
+What each needs is an attribute of its class: arrays of the pool (``needs``) and of the M labelled
+images (``needs_labelled``), a small network that is trained beside the pose network (``head``),
+dropout in it (``dropout``). All but "random" need a pass of the pose network for each of the N
+images; the table says what comes on top. D are the values of an embedding, b is the budget.
+
+===================  ==================================  ==================  =====================
+name                 source                              needs               cost on top
+===================  ==================================  ==================  =====================
+random               chance                              nothing             no pass at all
+confidence           Lewis and Gale, SIGIR 1994, of      heights of peaks    nothing
+                     heatmaps
+kaplan-lensu         Kaplan, Juvonen and Lensu, S+SSPR   heights, embedding  M passes; 0.2 N
+                     2020                                                    look-ups and more in
+                                                                             an index of M + b
+multi-peak-entropy   Liu and Ferrari, ICCV 2017          peaks               nothing
+core-set             Sener and Savarese, ICLR 2018       embedding           M passes; at most
+                                                                             (M + b) N distances
+vl4pose              Shukla et al., BMVC 2022            peaks; auxiliary    its training
+                                                         network
+vl4pose+entropy      the same and Multi-Peak Entropy     the same            its training
+vl4pose-prefiltered  the same, of a part of the pool     the same;           its training; by
+                     that is random or from Core-Set     embedding           Core-Set (M + N/2) N
+                                                                             distances
+===================  ==================================  ==================  =====================
+
+MATAL (Gong et al., "Meta Agent Teaming Active Learning for Pose Estimation", CVPR 2022) is left
+out for now. Its agents choose together, by a policy that has to be learned first: by reinforcement,
+on annotation that is simulated. That is a training of its own, not a ranking of a pool by what a
+network says of it.
+
+Tables of scores are ranked by these classes too. There :func:`vl4pose.select` calls "vl4pose"
+"likelihood", "multi-peak-entropy" "entropy" and "vl4pose+entropy" "likelihood+entropy", after the
+columns that they read, and spreads over embeddings as "core-set" does.
+"""
 
 from __future__ import annotations
 
