@@ -150,8 +150,8 @@ def test_few_dimensions_and_missing_embeddings():
     same, shares = picks._principal_plane(np.ones((3, 4), np.float32))
     assert not same.any()
     assert shares.tolist() == [0, 0]
-    with pytest.raises(ValueError, match="finite for at least two images, got 1 of 3"):
-        picks._principal_plane(np.array([[1], [np.inf], [np.nan]], np.float32))
+    with pytest.raises(ValueError, match="embeddings must be finite for an image, got none of 2"):
+        picks._principal_plane(np.array([[np.inf], [np.nan]], np.float32))
 
 
 def test_spread_by_hand():
@@ -296,6 +296,14 @@ def test_all_files_are_written(folder):
     before = [path.read_bytes() for path in written]
     picks.write_picks(folder, Pictures(), ARM, TRANSFORM, HEATMAP_SIZE, titles=titles)
     assert [path.read_bytes() for path in written] == before
+
+
+def test_a_network_without_features_has_contact_sheets_alone(folder):
+    start = made_start(1)
+    write_start(folder, 1, Start(START, np.full((N, 1), np.nan), start.keypoints))
+    written = picks.write_picks(folder, Pictures(), ARM, TRANSFORM, HEATMAP_SIZE)
+    assert [path.name for path in written] == ["core-set.png", "random.png"]
+    assert not (folder / "picks.png").exists()
 
 
 def test_where_nothing_was_chosen_there_is_nothing_to_write(tmp_path):

@@ -86,7 +86,8 @@ def write_picks(
     Returns
     -------
     paths : list of Path
-        None where nothing has been chosen after a cycle 0: of simulations of one cycle.
+        None where nothing has been chosen after a cycle 0: of simulations of one cycle. Without
+        ``picks.png`` where the network has no features, and images no embeddings.
 
     Raises
     ------
@@ -99,8 +100,10 @@ def write_picks(
         return []
     picks = _read_picks(folder, seed, titles)
     errors = _errors(picks, dataset)
-    paths = [Path(folder) / "picks.png"]
-    _save(paths[0], _scatter_figure(picks, num_pictures), dpi=150)
+    paths = []
+    if _known(picks.start.embeddings).any():
+        paths.append(Path(folder) / "picks.png")
+        _save(paths[0], _scatter_figure(picks, num_pictures), dpi=150)
     (Path(folder) / "picks").mkdir(exist_ok=True)
     for name in picks.selected:
         paths.append(Path(folder) / "picks" / f"{name}.png")
@@ -140,7 +143,7 @@ def draw_picks(
         ``vl4pose.simulation.picks needs matplotlib: pip install 'vl4pose[cli]'``.
     ValueError
         ``folder must hold ...``, ``seed must be one of ...``, ``titles must name ...``,
-        ``embeddings must be finite for at least two images ...``.
+        ``embeddings must be finite for an image ...``.
 
     Notes
     -----
@@ -322,10 +325,8 @@ def _scatter_figure(picks: _Picks, num_ringed: int) -> Figure:
 def _principal_plane(embeddings: npt.NDArray[np.float32]) -> tuple[FloatArray, FloatArray]:
     """Return (N, 2): principal components, NaN of what has no embedding; and their shares (2,)."""
     known = _known(embeddings)
-    if known.sum() < 2:
-        raise ValueError(
-            f"embeddings must be finite for at least two images, got {known.sum()} of {len(known)}"
-        )
+    if not known.any():
+        raise ValueError(f"embeddings must be finite for an image, got none of {len(known)}")
     centred = embeddings[known].astype(np.float64)
     centred -= centred.mean(axis=0)
     variances, axes = np.linalg.eigh(centred.T @ centred)  # rising
