@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import html
 import json
 import os
@@ -14,6 +12,7 @@ from string import Template
 from typing import TYPE_CHECKING, Any
 
 from vl4pose._atomic_file import write_atomically
+from vl4pose._one_file_page import content_policy, shared_style
 from vl4pose.bone_drawing import HEAT_COLOURS
 from vl4pose.report.content import gather
 from vl4pose.score_table import ScoreTable
@@ -143,20 +142,9 @@ def _page(data: dict[str, Any]) -> str:
     def read(name: str) -> str:
         return (folder / name).read_text(encoding="utf-8")
 
-    template, style = read("page.html"), f"\n{read('page.css')}"
+    template, style = read("page.html"), f"\n{shared_style()}"
     # In one block, which keeps their names from those of the browser.
     script = "\n".join(['\n"use strict";\n{', *map(read, _SCRIPTS), "}\n"])
-    policy = "; ".join(
-        [
-            "default-src 'none'",
-            "img-src data:",
-            f"style-src {_hash(style)}",
-            f"script-src {_hash(script)}",
-            "base-uri 'none'",
-            "form-action 'none'",
-            "require-trusted-types-for 'script'",
-        ]
-    )
     channels = zip(*HEAT_COLOURS, strict=True)
     heat = {
         name: " ".join(f"{value:g}" for value in values)
@@ -164,17 +152,12 @@ def _page(data: dict[str, Any]) -> str:
     }
     return Template(template).substitute(
         heat,
-        policy=policy,
+        policy=content_policy(style, script),
         title=html.escape(data["name"]),
         style=style,
         script=script,
         data=_json(data),
     )
-
-
-def _hash(text: str) -> str:
-    digest = hashlib.sha256(text.encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
 
 
 def _json(data: dict[str, Any]) -> str:
