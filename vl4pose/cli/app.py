@@ -20,6 +20,7 @@ from vl4pose.cli.import_annotations import import_annotations
 from vl4pose.cli.report import report
 from vl4pose.cli.score import score
 from vl4pose.cli.select import select
+from vl4pose.cli.simulate import simulate
 
 __all__ = ["app"]
 
@@ -199,6 +200,21 @@ app.command(
     "--out training.json\n\n"
     "vl4pose import labels.slp --skeleton mouse.json --images frames --out training.json",
 )(import_annotations)
+app.command(
+    cls=_Command,
+    help="Find out which strategy saves labels, on a dataset that has them all.\n\n"
+    "Annotation is simulated: for each strategy and seed, a pose network is trained on the labelled "
+    "images and measured, the strategy chooses the next ones, and their labels are revealed, cycle "
+    "after cycle. All strategies of a seed share start set and training seed, so that their "
+    "differences are paired. A run that is stopped, at whatever moment, goes on when the same "
+    "command is given again; it may be given on several machines at the same time.",
+    epilog="[bold]Examples[/bold]\n\n"
+    "vl4pose simulate --example > simulation.toml\n\n"
+    "vl4pose simulate simulation.toml --estimate\n\n"
+    "vl4pose simulate simulation.toml --out simulation --time-limit 8min\n\n"
+    "vl4pose simulate simulation.toml --device cuda --processes 4\n\n"
+    "torchrun --nproc-per-node 4 -m vl4pose simulate simulation.toml --device cuda",
+)(simulate)
 app.command(
     cls=_Command,
     help="See all of it at work in about two minutes, without data.\n\n"

@@ -1,0 +1,398 @@
+"""The work of a simulation: networks that are trained, asked and compared, cycle after cycle."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from vl4pose._atomic_file import write_atomically
+from vl4pose.active.strategies import Pool, Strategy
+from vl4pose.link_params import fit_params
+from vl4pose.simulation.config import ChosenStrategy, SimulationConfig
+from vl4pose.simulation.folder import SimulationFolder, start_set
+from vl4pose.simulation.heads import HEADS
+from vl4pose.simulation.labelled_images import LabelledImages
+from vl4pose.simulation.measurement import measure
+from vl4pose.simulation.observation import Observer, TrainedHead
+from vl4pose.simulation.pace import Pace, SimulationError
+from vl4pose.simulation.pose_network import PoseNetwork
+from vl4pose.simulation.records import CycleRecord, write_record
+from vl4pose.simulation.start import Start, start_path, write_start
+from vl4pose.simulation.training import train
+from vl4pose.training.augmentation import Augmentation
+from vl4pose.training.checkpoints import Checkpoints
+from vl4pose.training.heatmap_targets import heatmap_loss
+from vl4pose.training.positions import seed_at
+
+__all__ = ["Bench", "check_needs"]
+
+Indices = npt.NDArray[np.int64]
+
+# What tells the random numbers of a cycle's parts from one another.
+_POSE, _HEAD, _HEAD_WEIGHTS, _CHOICE = range(4)
+
+
+class Bench:
+    """A network, the data, and all that is done with them in one process.
+
+    Parameters
+    ----------
+    config : SimulationConfig
+    folder : SimulationFolder
+    network : PoseNetwork
+    train, test : LabelledImages
+    device : torch.device
+    pace : Pace
+    """
+
+    def __init__(
+        self,
+        config: SimulationConfig,
+        folder: SimulationFolder,
+        network: PoseNetwork,
+        train: LabelledImages,
+        test: LabelledImages,
+        device: torch.device,
+        pace: Pace,
+    ) -> None:
+        self.config = config
+        self.folder = folder
+        self.network = network
+        self.data = train
+        self.test = test
+        self.device = device
+        self.pace = pace
+        self.augmentation = None
+        options = config.training
+        if options.augment:
+            self.augmentation = Augmentation(
+                config.skeleton,
+                config.transform,
+                degrees=options.degrees,
+                scale=tuple(options.scale),
+            )
+
+    def share_start(self, seed: int) -> None:
+        """Train and measure the network of a seed's start set, which all its strategies share."""
+        directory = self.folder.shared(seed)
+        labels = start_set(len(self.data), self.config.simulation.start, seed)
+        self._trained_and_measured(directory, labels, seed, 0, lambda: None)
+        if seed == self.config.simulation.seed_list[0]:
+            self._look_at_start(directory, labels, seed)
+        self.folder.set_start_shared(seed)
+
+    def run_cycle(self, chosen: ChosenStrategy, seed: int, cycle: int) -> CycleRecord:
+        """Do a cycle of a run, whose earlier cycles have records, and write its record."""
+        config, folder = self.config, self.folder
+        selected = folder.selected(chosen.label, seed, cycle)
+        labels = start_set(len(self.data), config.simulation.start, seed)
+        for of_cycle in selected:
+            labels = labels + of_cycle
+        labels = sorted(labels)
+        work = folder.work(chosen.label, seed, cycle)
+        shared_seconds: dict[str, float] = {}
+        seconds: dict[str, float] = {}
+        if cycle == 0:
+            network_directory = folder.shared(seed)
+            measured = self._trained_and_measured(network_directory, labels, seed, 0, _nothing)
+            shared_seconds = measured["seconds"]
+        else:
+            network_directory = work
+            measured = self._trained_and_measured(
+                work, labels, seed, cycle, lambda: self._before(chosen.label, seed, cycle)
+            )
+            seconds = dict(measured["seconds"])
+        chosen_images: list[int] = []
+        if cycle < config.simulation.cycles - 1:
+            chosen_images = self._select(
+                chosen.make(), network_directory, work, labels, seed, cycle, seconds
+            )
+        record = CycleRecord(
+            strategy=chosen.label,
+            seed=seed,
+            cycle=cycle,
+            num_labels=len(labels),
+            metrics=measured["metrics"],
+            per_joint=measured["per_joint"],
+            selected=chosen_images,
+            seconds=seconds,
+            shared_seconds=shared_seconds,
+        )
+        write_record(folder.path, record)
+        is_last = cycle == config.simulation.cycles - 1
+        needed = config.training.begin == "fine-tune" and not is_last
+        folder.discard(chosen.label, seed, cycle if needed else cycle + 1)
+        return record
+
+    def _trained_and_measured(
+        self,
+        directory: Path,
+        labels: list[int],
+        seed: int,
+        cycle: int,
+        before: Callable[[], Mapping[str, Tensor] | None],
+    ) -> dict[str, Any]:
+        """Return what there is to say of a cycle's network, which is trained unless it was."""
+        path = directory / _MEASURED
+        if path.is_file():
+            measured: dict[str, Any] = json.loads(path.read_text())
+            return measured
+        trained = self._trained(directory, labels, seed, cycle, before)
+        self.pace.stop_if_over()
+        start = time.monotonic()
+        means, per_joint = measure(self.config, self.network, self.test, self.pace)
+        measured = {
+            "metrics": means,
+            "per_joint": per_joint,
+            "seconds": {"train": trained, "evaluate": time.monotonic() - start},
+        }
+        write_atomically(path, json.dumps(measured, indent=1).encode())
+        return measured
+
+    def _trained(
+        self,
+        directory: Path,
+        labels: list[int],
+        seed: int,
+        cycle: int,
+        before: Callable[[], Mapping[str, Tensor] | None],
+    ) -> float:
+        """Set the network to the weights of a cycle, and return the seconds of their training."""
+        path = directory / _NETWORK
+        if path.is_file():
+            return self._load(path)
+        options = self.config.training
+        self.network.load(before() or self.network.initial(seed, cycle))
+        self.network.module.train()
+        chosen = torch.tensor(labels, device=self.device)
+        steps = options.num_steps(len(labels))
+        checkpoints = Checkpoints(directory / "pose")
+        self.pace.reporter.stage("training", steps)
+
+        def loss_of(rows: Tensor) -> Tensor:
+            inputs, keypoints, visible = self._batch(chosen[rows.to(self.device)])
+            heatmaps = self.network.train(inputs).heatmaps
+            return heatmap_loss(heatmaps, keypoints, visible=visible, sigma=options.sigma)
+
+        seconds = train(
+            self.network.module,
+            loss_of,
+            num_samples=len(labels),
+            num_steps=steps,
+            recipe=options,
+            position=(seed, cycle, _POSE),
+            half=self.network.amp_dtype,
+            device=self.device,
+            checkpoints=checkpoints,
+            pace=self.pace,
+        )
+        _save(self.network.module, path, seconds)
+        checkpoints.remove()
+        return seconds
+
+    def _load(self, path: Path) -> float:
+        state, seconds = _read(path)
+        self.network.load(state)
+        return seconds
+
+    def _before(self, label: str, seed: int, cycle: int) -> Mapping[str, Tensor] | None:
+        """Return the weights of the cycle before, where they are to be trained on."""
+        if self.config.training.begin == "scratch":
+            return None
+        if cycle == 1:
+            return _read(self.folder.shared(seed) / _NETWORK)[0]
+        return _read(self.folder.work(label, seed, cycle - 1) / _NETWORK)[0]
+
+    def _batch(self, indices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return network input, keypoints and visible of labelled images, changed at random."""
+        data = self.data
+        inputs = data.inputs(data.pixels[indices])
+        keypoints, visible = data.keypoints[indices], data.visible[indices]
+        if self.augmentation is not None:
+            inputs, keypoints, visible = self.augmentation(
+                inputs, keypoints, visible, self.network.heatmap_size
+            )
+        return inputs.contiguous(memory_format=torch.channels_last), keypoints, visible
+
+    def _select(
+        self,
+        strategy: Strategy,
+        network_directory: Path,
+        work: Path,
+        labels: list[int],
+        seed: int,
+        cycle: int,
+        seconds: dict[str, float],
+    ) -> list[int]:
+        """Return which images to label next, the most urgent first."""
+        unlabelled = np.setdiff1d(np.arange(len(self.data)), labels)
+        self._load(network_directory / _NETWORK)
+        head, head_seconds = self._head(strategy, work, labels, seed, cycle)
+        observer = Observer(
+            self.data.without_labels(),
+            self.network,
+            head,
+            self.config.skeleton,
+            self.config.scoring,
+            self.pace,
+        )
+
+        def pool_of(indices: Indices, what: str) -> Pool:
+            checkpoints = Checkpoints(work / f"observed-{what.replace(' ', '-')}")
+            return Pool(
+                len(indices),
+                observe=lambda names: observer.observe(names, indices, what, checkpoints),
+            )
+
+        pool = pool_of(unlabelled, "the pool")
+        labelled = pool_of(np.array(labels), "the labelled images")
+        strategy.prepare(pool, labelled)
+        seconds["score"] = head_seconds + observer.seconds
+        self.pace.stop_if_over()
+        self.pace.reporter.stage("selecting", 1)
+        start = time.monotonic()
+        rng = np.random.default_rng([seed, cycle, _CHOICE])
+        chosen = strategy.select(pool, labelled, self.config.simulation.budget, rng)
+        seconds["select"] = time.monotonic() - start
+        selected: list[int] = unlabelled[chosen].tolist()
+        return selected
+
+    def _head(
+        self, strategy: Strategy, work: Path, labels: list[int], seed: int, cycle: int
+    ) -> tuple[TrainedHead | None, float]:
+        """Return the small network that a strategy needs, trained, and the seconds of that."""
+        if strategy.head is None:
+            return None, 0.0
+        head, path = HEADS[strategy.head], work / "head.safetensors"
+        data, config = self.data, self.config
+        width, height = config.transform.input_size
+        example = self.network(torch.zeros(1, 3, height, width, device=self.device)).features
+        chosen = torch.tensor(labels, device=self.device)
+        params = None
+        if strategy.head == "aux":
+            try:
+                params = fit_params(
+                    data.keypoints[chosen].cpu(), data.visible[chosen].cpu(), config.skeleton
+                )
+            except ValueError as error:
+                raise SimulationError(f"the labelled images give no bones: {error}") from error
+        seed_at(seed, cycle, _HEAD_WEIGHTS)
+        module = head.make([maps.float().cpu() for maps in example], config.skeleton, params)
+        module = module.to(self.device)
+        if path.is_file():
+            state, seconds = _read(path)
+            module.load_state_dict(state)
+            return TrainedHead(head, module), seconds
+        options = config.heads
+        steps = options.num_steps(len(labels), config.training)
+        checkpoints = Checkpoints(work / "head")
+        self.pace.reporter.stage(f"training {strategy.head}", steps)
+        module.train()
+
+        def loss_of(rows: Tensor) -> Tensor:
+            inputs, keypoints, visible = self._batch(chosen[rows.to(self.device)])
+            output = self.network(inputs)
+            with self.network.autocast():
+                predicted = module([maps.detach() for maps in output.features])
+            return head.loss(
+                predicted.float(),
+                output.heatmaps,
+                keypoints,
+                visible,
+                skeleton=config.skeleton,
+                sigma=config.training.sigma,
+            )
+
+        seconds = train(
+            module,
+            loss_of,
+            num_samples=len(labels),
+            num_steps=steps,
+            recipe=options,
+            position=(seed, cycle, _HEAD),
+            half=self.network.amp_dtype,
+            device=self.device,
+            checkpoints=checkpoints,
+            pace=self.pace,
+        )
+        _save(module, path, seconds)
+        checkpoints.remove()
+        return TrainedHead(head, module), seconds
+
+    def _look_at_start(self, directory: Path, labels: list[int], seed: int) -> None:
+        """Write what the first network says of the training set, for the figure of the picks."""
+        if start_path(self.folder.path, seed).is_file():
+            return
+        self._load(directory / _NETWORK)
+        observer = Observer(
+            self.data.without_labels(),
+            self.network,
+            None,
+            self.config.skeleton,
+            self.config.scoring,
+            self.pace,
+        )
+        found = observer.keypoints_and_embeddings(
+            np.arange(len(self.data)), "the training set", Checkpoints(directory / "observed")
+        )
+        labelled = np.isin(np.arange(len(self.data)), labels)
+        start = Start(labelled, found["embedding"], found["keypoints"])
+        write_start(self.folder.path, seed, start)
+        shutil.rmtree(directory / "observed", ignore_errors=True)
+
+
+_NETWORK = "network.safetensors"
+_MEASURED = "measured.json"
+
+
+def check_needs(config: SimulationConfig, network: PoseNetwork) -> None:
+    """Raise an error where a strategy needs features and the network returns none.
+
+    Raises
+    ------
+    ValueError
+        ``network.factory must make a network that returns (heatmaps, features) for ...``.
+    """
+    if network.has_features:
+        return
+    for chosen in config.strategies:
+        strategy = chosen.make()
+        asked = {*strategy.needs, *strategy.needs_labelled}
+        if strategy.head is not None or asked & _OF_FEATURES:
+            raise ValueError(
+                "network.factory must make a network that returns (heatmaps, features) for the "
+                f"strategy {chosen.label!r}, got one that returns heatmaps alone"
+            )
+
+
+_OF_FEATURES = {"embedding", "squared_gradient_length"}
+
+
+def _nothing() -> None:
+    return None
+
+
+def _save(module: nn.Module, path: Path, seconds: float) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    state = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in module.state_dict().items()
+    }
+    write_atomically(path, save(state, {"seconds": repr(seconds)}))
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], float]:
+    with safe_open(path, "pt") as file:
+        seconds = float((file.metadata() or {}).get("seconds", "0"))
+    return load_file(path), seconds

@@ -1,0 +1,91 @@
+"""A process that takes its share of a simulation's runs: ``python -m vl4pose.simulation.worker``.
+
+What it is to do comes pickled through its standard input, from the process that started it; when
+that one is gone, so is this. Its standard output is one line: JSON, with what came of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from vl4pose.simulation.config import SimulationConfig
+
+__all__ = ["DONE", "TIME_UP", "Task", "outcome_of"]
+
+DONE, TIME_UP, FAILED = "done", "time up", "failed"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker is told.
+
+    Attributes
+    ----------
+    config : SimulationConfig
+    folder : Path
+    device : str
+    threads : int
+    until : float, optional
+        When to stop, on the clock of ``time.monotonic`` of this machine.
+    """
+
+    config: SimulationConfig
+    folder: Path
+    device: str
+    threads: int | None
+    until: float | None
+
+
+def outcome_of(task: Task) -> dict[str, str]:
+    """Do a task; return "outcome", and the "sentence" of an error."""
+    import torch
+
+    from vl4pose.simulation.pace import Pace, SimulationError, TimeUpError
+    from vl4pose.simulation.simulate import do_work
+    from vl4pose.simulation.work import make_bench
+
+    if task.threads is not None:
+        torch.set_num_threads(task.threads)
+    pace = Pace(task.until, task.config.run.checkpoint_seconds)
+    try:
+        do_work(make_bench(task.config, task.folder, torch.device(task.device), pace))
+    except TimeUpError:
+        return {"outcome": TIME_UP}
+    except (SimulationError, ValueError) as error:
+        return {"outcome": FAILED, "sentence": str(error)}
+    except OSError as error:
+        where = "" if error.filename is None else f"'{error.filename}': "
+        return {"outcome": FAILED, "sentence": f"{where}{error.strerror or error}"}
+    except RuntimeError as error:  # of torch
+        sentence = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        return {"outcome": FAILED, "sentence": sentence}
+    return {"outcome": DONE}
+
+
+def main() -> None:
+    """Do the task of standard input."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this
+    size = int.from_bytes(sys.stdin.buffer.read(8), "little")
+    task: Task = pickle.loads(sys.stdin.buffer.read(size))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    # What networks or data print is not what is asked for here.
+    answer = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    answer.write(json.dumps(outcome_of(task)) + "\n")
+    answer.flush()
+
+
+def _end_with_parent() -> None:
+    sys.stdin.buffer.read()  # until the other end is closed
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()
