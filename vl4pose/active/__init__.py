@@ -26,11 +26,19 @@ from vl4pose.active.strategies.registry import CLASS_NAMES
 
 if TYPE_CHECKING:
     from vl4pose.active.selection_table import write_selection as write_selection
+    from vl4pose.active.strategies import MCDCKE as MCDCKE
+    from vl4pose.active.strategies import Aleatoric as Aleatoric
     from vl4pose.active.strategies import Confidence as Confidence
+    from vl4pose.active.strategies import CoreGCN as CoreGCN
     from vl4pose.active.strategies import CoreSet as CoreSet
+    from vl4pose.active.strategies import EGLPlusPlus as EGLPlusPlus
     from vl4pose.active.strategies import KaplanLensu as KaplanLensu
+    from vl4pose.active.strategies import LearningLoss as LearningLoss
+    from vl4pose.active.strategies import LearningLossPlusPlus as LearningLossPlusPlus
+    from vl4pose.active.strategies import MCDropout as MCDropout
     from vl4pose.active.strategies import MultiPeakEntropy as MultiPeakEntropy
     from vl4pose.active.strategies import Random as Random
+    from vl4pose.active.strategies import UncertainGCN as UncertainGCN
     from vl4pose.active.strategies import VL4Pose as VL4Pose
     from vl4pose.active.strategies import VL4PoseEntropy as VL4PoseEntropy
     from vl4pose.active.strategies import VL4PosePrefiltered as VL4PosePrefiltered

@@ -30,6 +30,25 @@ kaplan-lensu         Kaplan, Juvonen and Lensu, S+SSPR   heights, embedding  M p
 multi-peak-entropy   Liu and Ferrari, ICCV 2017          peaks               nothing
 core-set             Sener and Savarese, ICLR 2018       embedding           M passes; at most
                                                                              (M + b) N distances
+learning-loss        Yoo and Kweon, CVPR 2019            network of the      its training
+                                                         loss
+learning-loss++      Shukla and Ahmed, CVPR workshops    network of the      its training
+                     2021                                loss
+aleatoric            Kendall and Gal, NeurIPS 2017       network of          its training
+                                                         log-variances
+mc-dropout           Gal and Ghahramani, ICML 2016;      the same; dropout   its training; 10
+                     Kendall and Gal, NeurIPS 2017                           passes for one
+mcd-cke              Caramalau et al., WACV 2021         the same;           the same, N + M more
+                                                         embedding           passes, (M + b) N
+                                                                             distances
+egl++                Shukla, WACV 2022                   gradients of the    M passes, N M
+                                                         last layer towards  distances, products
+                                                         30 poses            of 30 J N heatmaps
+core-gcn             Caramalau et al., CVPR 2021         embedding           M passes; 200 steps
+                                                                             on N + M rows,
+                                                                             (M + b) N distances
+uncertain-gcn        the same                            embedding           M passes; 200 steps
+                                                                             on N + M rows
 vl4pose              Shukla et al., BMVC 2022            peaks; auxiliary    its training
                                                          network
 vl4pose+entropy      the same and Multi-Peak Entropy     the same            its training
@@ -62,12 +81,20 @@ from vl4pose.active.strategies.registry import (
 from vl4pose.active.strategies.strategy import StepwiseStrategy, Strategy
 
 if TYPE_CHECKING:
+    from vl4pose.active.strategies.aleatoric import Aleatoric as Aleatoric
     from vl4pose.active.strategies.chance import Random as Random
     from vl4pose.active.strategies.confidence import Confidence as Confidence
     from vl4pose.active.strategies.core_set import CoreSet as CoreSet
+    from vl4pose.active.strategies.gradient_length import EGLPlusPlus as EGLPlusPlus
+    from vl4pose.active.strategies.graph import CoreGCN as CoreGCN
+    from vl4pose.active.strategies.graph import UncertainGCN as UncertainGCN
     from vl4pose.active.strategies.kaplan_lensu import KaplanLensu as KaplanLensu
+    from vl4pose.active.strategies.learned_loss import LearningLoss as LearningLoss
+    from vl4pose.active.strategies.learned_loss import LearningLossPlusPlus as LearningLossPlusPlus
     from vl4pose.active.strategies.likelihood import VL4Pose as VL4Pose
     from vl4pose.active.strategies.likelihood_entropy import VL4PoseEntropy as VL4PoseEntropy
+    from vl4pose.active.strategies.mc_dropout import MCDCKE as MCDCKE
+    from vl4pose.active.strategies.mc_dropout import MCDropout as MCDropout
     from vl4pose.active.strategies.multi_peak_entropy import MultiPeakEntropy as MultiPeakEntropy
     from vl4pose.active.strategies.prefiltered import VL4PosePrefiltered as VL4PosePrefiltered
 

@@ -1,0 +1,334 @@
+"""How much an image would change the network, if it had the pose of one of its neighbours."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vjp, vmap
+
+from vl4pose._options import integer, real
+from vl4pose.scorer import in_eval_mode, split_output
+from vl4pose.training.heatmap_targets import PEAK, SIGMA, heatmap_targets
+
+__all__ = ["expected_squared_gradient_length", "last_layer"]
+
+_MAX_VALUES = 2**24  # 64 MiB of float32
+
+
+def expected_squared_gradient_length(
+    pose: nn.Module,
+    images: Tensor,
+    keypoints: Tensor,
+    probabilities: Tensor,
+    *,
+    visible: Tensor | None = None,
+    parameters: str | Sequence[str] | None = None,
+    sigma: float = SIGMA,
+    peak: float = PEAK,
+    max_values: int = _MAX_VALUES,
+) -> Tensor:
+    """Return the squared length of the loss's gradient that is expected of each image.
+
+    Parameters
+    ----------
+    pose : torch.nn.Module
+        Takes images; returns heatmaps (B, J, H, W) or (B, S, J, H, W), or these and features. It
+        runs in eval mode and is not changed.
+    images : Tensor (B, 3, H, W)
+    keypoints : Tensor (B, k, J, 2)
+        For each image those of its k neighbours, in heatmap pixels.
+    probabilities : Tensor (B, k)
+        That the image's pose is that of a neighbour.
+    visible : Tensor (B, k, J) of bool, optional
+        Which of the neighbours' joints are annotated, default all. The coordinates of the others
+        are not read.
+    parameters : str or sequence of str, optional
+        By which of the network's parameters the gradient is: their names, or those of the modules
+        that they are in, or "all". By default those of the network's last layer: see `last_layer`.
+    sigma, peak : float
+        Of the heatmaps that the network was trained towards: see
+        `vl4pose.training.heatmap_targets`.
+    max_values : int
+        How many numbers it may hold at once beside what the network holds: of gradients, of as many
+        neighbours at a time as fit, or of heatmaps, but at least those of one neighbour.
+
+    Returns
+    -------
+    Tensor (B,)
+        Of float32, or float64 for float64 heatmaps.
+
+    Raises
+    ------
+    TypeError, ValueError
+        ``pose must be a torch.nn.Module``, ``keypoints must be (B, k, J, 2)``, ``probabilities must
+        be (B, k)``, ``visible must be (B, k, J) of bool``, ``parameters must name ...``.
+
+    Notes
+    -----
+    For neighbour i with heatmaps h_i, the loss is that of training, `heatmap_loss`: the mean of
+    (f - h_i)^2 over pixels, visible joints and stacks. Its gradient by the parameters is J^t r_i
+    with J the Jacobian of the heatmaps f, which all neighbours share, and r_i the loss's gradient
+    by f, which is linear in f - h_i. So the network runs once for an image, and J^t is applied to
+    the neighbours' r_i together, by `torch.func.vjp` and `torch.func.vmap`. The network must be one
+    that these take.
+
+    The default is the last layer alone, as is usual where images are chosen by gradients: those of
+    the first layers cost a whole pass back for each neighbour. Where the last layer is a 1x1
+    convolution whose output is the last stack's heatmaps, the gradient by its weights is the
+    product r_i a^t of the (J, H W) and (C, H W) matrices of r_i and of its input a: no pass back is
+    needed, and all images are taken at once.
+
+    References
+    ----------
+    Shukla: "Bayesian Uncertainty and Expected Gradient Length - Regression: Two Sides Of The Same
+    Coin?", WACV 2022.
+    """
+    if not isinstance(pose, nn.Module):
+        raise TypeError(f"pose must be a torch.nn.Module, got {type(pose).__name__}")
+    B = len(images)
+    if keypoints.ndim != 4 or len(keypoints) != B or keypoints.shape[-1] != 2:
+        raise ValueError(f"keypoints must be ({B}, k, J, 2), got {tuple(keypoints.shape)}")
+    k, J = keypoints.shape[1:3]
+    if probabilities.shape != (B, k):
+        raise ValueError(f"probabilities must be ({B}, {k}), got {tuple(probabilities.shape)}")
+    if visible is None:
+        visible = torch.ones(B, k, J, dtype=torch.bool, device=keypoints.device)
+    if visible.shape != (B, k, J) or visible.dtype != torch.bool:
+        raise ValueError(
+            f"visible must be ({B}, {k}, {J}) of bool, got {tuple(visible.shape)} of "
+            f"{visible.dtype}"
+        )
+    real(sigma, "sigma", 0.0)
+    real(peak, "peak", 0.0)
+    limit = integer(max_values, "max_values", 1)
+    if B == 0:
+        return torch.zeros(0, device=images.device)
+    with torch.no_grad(), in_eval_mode(pose):
+        names = _parameter_names(pose, parameters, images)
+        lengths = _of_last_convolution(pose, images, keypoints, visible, names, sigma, peak, limit)
+        if lengths is None:
+            lengths = torch.stack(
+                [
+                    _of_image(pose, names, image, of_k, visible_of_k, sigma, peak, limit)
+                    for image, of_k, visible_of_k in zip(images, keypoints, visible, strict=True)
+                ]
+            )
+    return (probabilities.to(lengths.dtype) * lengths).sum(1)
+
+
+def last_layer(pose: nn.Module, images: Tensor) -> str:
+    """Return the name of the module that a network's heatmaps come out of.
+
+    Parameters
+    ----------
+    pose : torch.nn.Module
+    images : Tensor (B, 3, H, W)
+        Any that it takes.
+
+    Returns
+    -------
+    str
+        Of the modules that have parameters themselves, the last one whose output is the heatmaps of
+        the last stack; where there is none, the last one that is run.
+
+    Raises
+    ------
+    ValueError
+        ``pose must run a module that has parameters``.
+    """
+    names: dict[nn.Module, str] = {module: name for name, module in pose.named_modules()}
+    run: list[tuple[str, Any]] = []
+    hooks = [
+        module.register_forward_hook(lambda module, _, output: run.append((names[module], output)))
+        for module in names
+        if any(True for _ in module.parameters(recurse=False))
+    ]
+    try:
+        with torch.no_grad(), in_eval_mode(pose):
+            heatmaps = _heatmaps(pose(images[:1]))[:, -1]
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not run:
+        raise ValueError("pose must run a module that has parameters, got one that runs none")
+    same = [name for name, output in run if _is_same(output, heatmaps)]
+    return same[-1] if same else run[-1][0]
+
+
+def _of_last_convolution(
+    pose: nn.Module,
+    images: Tensor,
+    keypoints: Tensor,
+    visible: Tensor,
+    names: Sequence[str],
+    sigma: float,
+    peak: float,
+    limit: int,
+) -> Tensor | None:
+    """Return squared lengths (B, k) by the product of matrices, None where that does not hold."""
+    prefix = names[0].rpartition(".")[0]
+    layer = pose.get_submodule(prefix)
+    if not (
+        isinstance(layer, nn.Conv2d)
+        and layer.kernel_size == layer.stride == (1, 1)
+        and layer.padding == (0, 0)
+        and layer.groups == 1
+        and set(names) == {f"{prefix}.{name}".lstrip(".") for name, _ in layer.named_parameters()}
+    ):
+        return None
+    seen: list[tuple[Tensor, Tensor]] = []
+    hook = layer.register_forward_hook(lambda _, given, output: seen.append((given[0], output)))
+    try:
+        heatmaps = _heatmaps(pose(images))
+    finally:
+        hook.remove()
+    if len(seen) != 1 or not _is_same(seen[0][1], heatmaps[:, -1]):
+        return None
+    heatmaps = _widened(heatmaps)
+    (B, S, J, H, W), k = heatmaps.shape, keypoints.shape[1]
+    inputs = seen[0][0].to(heatmaps.dtype).flatten(2)  # (B, C, H W)
+    if layer.bias is not None:
+        inputs = torch.cat([inputs, torch.ones_like(inputs[:, :1])], 1)
+    lengths = heatmaps.new_empty(B, k)
+    step = max(limit // (B * J * max(H * W, inputs.shape[1])), 1)
+    for begin in range(0, k, step):
+        part = slice(begin, begin + step)
+        by_heatmaps = _gradient_by_heatmaps(
+            heatmaps[:, None, -1:], S, keypoints[:, part], visible[:, part], sigma, peak
+        )
+        product = torch.einsum("bksjp,bcp->bkjc", by_heatmaps.flatten(-2), inputs)
+        lengths[:, part] = product.square().sum((-2, -1))
+    return lengths
+
+
+def _of_image(
+    pose: nn.Module,
+    names: Sequence[str],
+    image: Tensor,
+    keypoints: Tensor,
+    visible: Tensor,
+    sigma: float,
+    peak: float,
+    limit: int,
+) -> Tensor:
+    """Return squared lengths (k,) of one image, by passes back for all neighbours together."""
+    of_all: Mapping[str, Tensor] = {
+        **{name: tensor.detach() for name, tensor in pose.named_parameters()},
+        **dict(pose.named_buffers()),
+    }
+    chosen = {name: of_all[name] for name in names}
+    others = {name: tensor for name, tensor in of_all.items() if name not in chosen}
+
+    def heatmaps_by(weights: Mapping[str, Tensor]) -> Tensor:
+        return _widened(_heatmaps(functional_call(pose, {**others, **weights}, (image[None],))))[0]
+
+    heatmaps, pull_back, *_ = vjp(heatmaps_by, chosen)
+    step = max(limit // max(sum(map(Tensor.numel, chosen.values())), heatmaps.numel()), 1)
+
+    def squared_length(by_heatmaps: Tensor) -> Tensor:
+        (gradient,) = pull_back(by_heatmaps)
+        return torch.stack([part.square().sum() for part in gradient.values()]).sum()
+
+    lengths = [
+        vmap(squared_length)(
+            _gradient_by_heatmaps(
+                heatmaps, len(heatmaps), keypoints[part], visible[part], sigma, peak
+            )
+        )
+        for part in (slice(begin, begin + step) for begin in range(0, len(keypoints), step))
+    ]
+    return torch.cat(lengths)
+
+
+def _gradient_by_heatmaps(
+    heatmaps: Tensor,
+    num_stacks: int,
+    keypoints: Tensor,
+    visible: Tensor,
+    sigma: float,
+    peak: float,
+) -> Tensor:
+    """Return the gradient of `heatmap_loss` by some stacks' heatmaps.
+
+    Parameters
+    ----------
+    heatmaps : Tensor (..., S', J, H, W)
+        Of S' of the stacks, one axis less or as many as the keypoints have.
+    num_stacks : int
+        S, of all.
+    keypoints, visible : Tensor (..., k, J, 2), Tensor (..., k, J) of bool
+
+    Returns
+    -------
+    Tensor (..., k, S', J, H, W)
+    """
+    H, W = heatmaps.shape[-2:]
+    targets = heatmap_targets(
+        keypoints.to(heatmaps.dtype).flatten(0, -3),
+        (W, H),
+        visible=visible.flatten(0, -2),
+        sigma=sigma,
+        peak=peak,
+    ).reshape(*keypoints.shape[:-1], H, W)
+    num_values = num_stacks * H * W * visible.sum(-1).clamp(min=1)  # that the loss is the mean of
+    scale = torch.where(visible, 2.0 / num_values[..., None].to(heatmaps.dtype), 0.0)
+    return scale[..., None, :, None, None] * (heatmaps - targets[..., None, :, :, :])
+
+
+def _parameter_names(
+    pose: nn.Module, parameters: str | Sequence[str] | None, images: Tensor
+) -> list[str]:
+    """Return the names of the parameters that the gradient is by, at least one."""
+    known = [name for name, _ in pose.named_parameters()]
+    if parameters is None:
+        parameters = [last_layer(pose, images)]
+    elif parameters == "all":
+        parameters = [""]
+    elif isinstance(parameters, str):
+        parameters = [parameters]
+    modules = [name for name, _ in pose.named_modules() if name]
+    found = set()
+    for asked in parameters:
+        if not isinstance(asked, str):
+            raise TypeError(f"parameters must be names, got {asked!r}")
+        prefix = f"{asked}." if asked else ""
+        inside = [name for name in known if name == asked or name.startswith(prefix)]
+        if not inside:
+            near = difflib.get_close_matches(asked, [*modules, *known], n=5, cutoff=0.3)
+            hint = f" (nearest: {', '.join(near)})" if near else ""
+            raise ValueError(
+                f"parameters must name parameters of pose or modules that have some, got "
+                f"{asked!r}{hint}"
+            )
+        found |= set(inside)
+    if not found:
+        raise ValueError("parameters must name at least one, got none")
+    return [name for name in known if name in found]
+
+
+def _heatmaps(output: Any) -> Tensor:
+    """Return heatmaps (B, S, J, H, W) out of what a network returned."""
+    heatmaps, _ = split_output(output)
+    if not isinstance(heatmaps, Tensor) or heatmaps.ndim not in (4, 5):
+        got = tuple(heatmaps.shape) if isinstance(heatmaps, Tensor) else type(heatmaps).__name__
+        raise ValueError(
+            f"pose must return heatmaps (B, J, H, W) or (B, S, J, H, W) as a Tensor, got {got}"
+        )
+    return heatmaps if heatmaps.ndim == 5 else heatmaps[:, None]
+
+
+def _is_same(output: object, heatmaps: Tensor) -> bool:
+    return (
+        isinstance(output, Tensor)
+        and output.shape == heatmaps.shape
+        and output.dtype == heatmaps.dtype
+        and torch.equal(output, heatmaps)
+    )
+
+
+def _widened(x: Tensor) -> Tensor:
+    return x if x.dtype == torch.float64 else x.float()
