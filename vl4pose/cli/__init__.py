@@ -15,7 +15,8 @@ def main() -> None:
     Raises
     ------
     SystemExit
-        Code 0, 1 for a failure, 2 for a wrong command line, 130 after Ctrl-C, 143 after SIGTERM.
+        Code 0, 1 for a failure, 2 for a wrong command line, 3 where a time limit has left more to
+        do, 130 after Ctrl-C, 143 after SIGTERM.
     """
     try:
         from vl4pose.cli.app import app

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import typer
 from rich.console import Console
 from rich.text import Text
 
@@ -20,7 +21,9 @@ from vl4pose.simulation.simulate import do_work, finish
 from vl4pose.simulation.work import make_bench
 from vl4pose.simulation.worker import Task
 
-__all__ = ["SimulationJob", "run_estimate", "run_simulation"]
+__all__ = ["MORE_TO_DO", "SimulationJob", "run_estimate", "run_simulation"]
+
+MORE_TO_DO = 3  # exit code where a time limit has ended it: no error, and not all is done
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def run_simulation(job: SimulationJob, console: Console) -> None:
     except TimeUpError:
         if rank == 0:
             _say_how_to_go_on(job, folder, console)
-        return
+        raise typer.Exit(MORE_TO_DO) from None
     from vl4pose.simulation.outputs import terminal_summary
 
     out = Console()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,21 +15,25 @@ import torch
 from torch import Tensor, nn
 
 from vl4pose._arrays import HAS_CUDA
+from vl4pose.active.neighbours import nearest_labelled
 from vl4pose.nn.pooled_features import pool_features
 from vl4pose.scoring import analyze, decode, multi_peak_entropy, score
-from vl4pose.simulation.config import ScoringOptions
+from vl4pose.simulation.config import SimulationConfig
+from vl4pose.simulation.gradient_length import expected_squared_gradient_length
 from vl4pose.simulation.heads import Head
 from vl4pose.simulation.labelled_images import ImageStack
 from vl4pose.simulation.pace import Pace, TimeUpError
 from vl4pose.simulation.pose_network import Output, PoseNetwork
-from vl4pose.skeleton import Skeleton
 from vl4pose.training.checkpoints import Checkpoints
+from vl4pose.training.dataset import Annotations
 from vl4pose.training.positions import batches_in_order
 
 __all__ = ["Observer", "TrainedHead"]
 
 Array = npt.NDArray[Any]
 Indices = npt.NDArray[np.int64]
+# Takes names, network input, and which of the images these are; returns arrays of them.
+Look = Callable[[Sequence[str], Tensor, Indices], Mapping[str, Tensor]]
 
 _SCORES = {f"score_{method}": method for method in ("expected", "max", "marginal")}
 
@@ -54,11 +60,16 @@ class Observer:
     ----------
     images : ImageStack
         Which hold no labels.
+    labelled : (M,) int64 array
+        Those whose labels are known.
+    poses : Annotations
+        These labels, and no others.
     network : PoseNetwork
     head : TrainedHead, optional
-    skeleton : Skeleton
-    options : ScoringOptions
+    config : SimulationConfig
     pace : Pace
+    of_arrays : mapping, optional
+        Options of arrays of their own kind, by the arrays' names, as a strategy has them.
 
     Attributes
     ----------
@@ -69,22 +80,28 @@ class Observer:
     def __init__(
         self,
         images: ImageStack,
+        labelled: Indices,
+        poses: Annotations,
         network: PoseNetwork,
         head: TrainedHead | None,
-        skeleton: Skeleton,
-        options: ScoringOptions,
+        config: SimulationConfig,
         pace: Pace,
+        of_arrays: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
     ) -> None:
         self.images = images
+        self.labelled = labelled
+        self.poses = poses
         self.network = network
         self.head = head
-        self.skeleton = skeleton
-        self.options = options
+        self.skeleton = config.skeleton
+        self.options = config.scoring
+        self.sigma = config.training.sigma
         self.pace = pace
+        self.of_arrays = of_arrays
         self.seconds = 0.0
 
     def observe(
-        self, names: Sequence[str], indices: Indices, what: str, checkpoints: Checkpoints
+        self, names: Sequence[str], indices: Indices, what: str, directory: Path
     ) -> dict[str, Array]:
         """Return arrays of some of the images.
 
@@ -95,8 +112,8 @@ class Observer:
         indices : (N,) int64 array
         what : str
             What the images are called.
-        checkpoints : Checkpoints
-            What is known when the time is over goes there, and is taken from there.
+        directory : Path
+            For checkpoints: what is known when the time is over goes there, and comes from there.
 
         Raises
         ------
@@ -105,24 +122,48 @@ class Observer:
 
         Notes
         -----
-        Heatmaps of a batch are let go before the next: what stays is what is asked for. Batches are
-        cut by position, so that an interrupted pass comes to the same values.
+        One pass finds all arrays that are of the network and the head alone; each array of its own
+        kind takes another. Heatmaps of a batch are let go before the next: what stays is what is
+        asked for. Batches are cut by position, so that an interrupted pass comes to the same
+        values.
         """
-        return self._pass(list(names), indices, what, checkpoints, self._look)
+        own = {"squared_gradient_length": self._look_at_gradients}
+        plain = [name for name in names if name not in own]
+        found: dict[str, Array] = {}
+        if plain:
+            found = self._pass(plain, indices, what, directory, self._look)
+        for name in names:
+            if name in own:
+                look = own[name](indices, what, directory, found)
+                found |= self._pass([name], indices, what, directory, look)
+        return found
+
+    def keypoints_and_embeddings(
+        self, indices: Indices, what: str, directory: Path
+    ) -> dict[str, Array]:
+        """Return "keypoints" (N, J, 2), in heatmap pixels, and "embedding" (N, D)."""
+
+        def look(names: Sequence[str], inputs: Tensor, rows: Indices) -> dict[str, Tensor]:
+            output = self.network(inputs)
+            if output.features:
+                embedding = pool_features(output.features)
+            else:
+                embedding = torch.full((len(inputs), 1), torch.nan)
+            heatmaps = output.heatmaps[:, -1].float().cpu()
+            return {"keypoints": decode(heatmaps).keypoints, "embedding": embedding}
+
+        return self._pass(["keypoints", "embedding"], indices, what, directory, look)
 
     def _pass(
-        self,
-        names: list[str],
-        indices: Indices,
-        what: str,
-        checkpoints: Checkpoints,
-        look: Callable[[Sequence[str], Tensor, Tensor], Mapping[str, Tensor]],
+        self, names: list[str], indices: Indices, what: str, directory: Path, look: Look
     ) -> dict[str, Array]:
+        """Return what ``look`` says of all images: see `observe`."""
         batches = batches_in_order(len(indices), self.options.batch_size) if len(indices) else []
+        checkpoints = Checkpoints(directory / "-".join([*what.split(), *names]))
         parts: dict[str, list[Tensor]] = {name: [] for name in names}
         done, before = 0, 0.0
         state, _ = checkpoints.load()
-        if state is not None and state["names"] == names:
+        if state is not None:
             done, before = state["done"], state["seconds"]
             parts = {name: [part] for name, part in state["parts"].items()}
         self.pace.reporter.stage(f"looking at {what}", len(indices))
@@ -134,12 +175,12 @@ class Observer:
 
         def save() -> None:
             joined = {name: torch.cat(part) for name, part in parts.items()}
-            checkpoints.save({"names": names, "done": done, "parts": joined, "seconds": seconds()})
+            checkpoints.save({"done": done, "parts": joined, "seconds": seconds()})
 
         for rows in batches[done:]:
             chosen = torch.from_numpy(indices[rows]).to(self.images.pixels.device)
             inputs = self.images.inputs(self.images.pixels[chosen])
-            for name, values in look(names, inputs, chosen).items():
+            for name, values in look(names, inputs, np.array(rows)).items():
                 parts[name].append(values.detach().cpu())
             done += 1
             self.pace.reporter.advance(len(rows))
@@ -150,11 +191,11 @@ class Observer:
             if is_over:
                 raise TimeUpError
         if done and seconds() > self.pace.checkpoint_seconds:
-            save()  # for another pass may be interrupted
+            save()  # for what comes next may be interrupted
         self.seconds += seconds()
         return {name: torch.cat(part).numpy() for name, part in parts.items() if part}
 
-    def _look(self, names: Sequence[str], inputs: Tensor, indices: Tensor) -> dict[str, Tensor]:
+    def _look(self, names: Sequence[str], inputs: Tensor, rows: Indices) -> dict[str, Tensor]:
         """Return arrays of a batch."""
         output = self.network(inputs)
         found: dict[str, Tensor] = {}
@@ -164,10 +205,41 @@ class Observer:
         if "embedding" in names:
             found["embedding"] = pool_features(output.features)
         if self.head is not None and self.head.head.array in names:
-            found[self.head.head.array or ""] = self.head.head.observe(
-                self._head_output(output)
-            ).float()
+            predicted = self.head.head.observe(self._head_output(output))
+            found[self.head.head.array or ""] = predicted.float()
         return {name: found[name] for name in names}
+
+    def _look_at_gradients(
+        self, indices: Indices, what: str, directory: Path, found: Mapping[str, Array]
+    ) -> Look:
+        """Return what looks at the gradient that an image would have as its labelled neighbours."""
+        if "embedding" in found:
+            embedding = found["embedding"]
+        else:
+            embedding = self._pass(["embedding"], indices, what, directory, self._look)["embedding"]
+        labels = "the labelled images"
+        of_labelled = self._pass(["embedding"], self.labelled, labels, directory, self._look)
+        start = time.monotonic()
+        neighbours = nearest_labelled(
+            embedding, of_labelled["embedding"], **self.of_arrays["squared_gradient_length"]
+        )
+        self.seconds += time.monotonic() - start
+        keypoints, visible = self.poses
+
+        def look(names: Sequence[str], inputs: Tensor, rows: Indices) -> dict[str, Tensor]:
+            near = torch.from_numpy(neighbours.indices[rows]).to(keypoints.device)
+            with self.network.autocast():
+                lengths = expected_squared_gradient_length(
+                    self.network.module,
+                    inputs,
+                    keypoints[near],
+                    torch.from_numpy(neighbours.probabilities[rows]).to(keypoints.device),
+                    visible=visible[near],
+                    sigma=self.sigma,
+                )
+            return {names[0]: lengths}
+
+        return look
 
     def _of_heatmaps(self, names: set[str], output: Output) -> dict[str, Tensor]:
         heatmaps = output.heatmaps[:, -1].float()
@@ -207,19 +279,3 @@ class Observer:
         assert self.head is not None
         with self.network.autocast():
             return self.head(output.features)
-
-    def keypoints_and_embeddings(
-        self, indices: Indices, what: str, checkpoints: Checkpoints
-    ) -> dict[str, Array]:
-        """Return "keypoints" (N, J, 2), in heatmap pixels, and "embedding" (N, D)."""
-
-        def look(names: Sequence[str], inputs: Tensor, chosen: Tensor) -> dict[str, Tensor]:
-            output = self.network(inputs)
-            heatmaps = output.heatmaps[:, -1].float().cpu()
-            if output.features:
-                embedding = pool_features(output.features)
-            else:
-                embedding = torch.full((len(inputs), 1), torch.nan)
-            return {"keypoints": decode(heatmaps).keypoints, "embedding": embedding}
-
-        return self._pass(["keypoints", "embedding"], indices, what, checkpoints, look)

@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ from vl4pose.simulation.start import Start, start_path, write_start
 from vl4pose.simulation.training import train
 from vl4pose.training.augmentation import Augmentation
 from vl4pose.training.checkpoints import Checkpoints
+from vl4pose.training.dataset import Annotations
 from vl4pose.training.heatmap_targets import heatmap_loss
 from vl4pose.training.positions import seed_at
 
@@ -239,20 +241,12 @@ class Bench:
         unlabelled = np.setdiff1d(np.arange(len(self.data)), labels)
         self._load(network_directory / _NETWORK)
         head, head_seconds = self._head(strategy, work, labels, seed, cycle)
-        observer = Observer(
-            self.data.without_labels(),
-            self.network,
-            head,
-            self.config.skeleton,
-            self.config.scoring,
-            self.pace,
-        )
+        observer = self._observer(labels, head, strategy.observation_options)
 
         def pool_of(indices: Indices, what: str) -> Pool:
-            checkpoints = Checkpoints(work / f"observed-{what.replace(' ', '-')}")
             return Pool(
                 len(indices),
-                observe=lambda names: observer.observe(names, indices, what, checkpoints),
+                observe=lambda names: observer.observe(names, indices, what, work / "observed"),
             )
 
         pool = pool_of(unlabelled, "the pool")
@@ -267,6 +261,26 @@ class Bench:
         seconds["select"] = time.monotonic() - start
         selected: list[int] = unlabelled[chosen].tolist()
         return selected
+
+    def _observer(
+        self,
+        labels: list[int],
+        head: TrainedHead | None,
+        of_arrays: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    ) -> Observer:
+        """Return who looks at images for a strategy, and knows no labels but the revealed ones."""
+        known = torch.tensor(labels, device=self.device)
+        poses = Annotations(self.data.keypoints[known], self.data.visible[known])
+        return Observer(
+            self.data.without_labels(),
+            np.array(labels),
+            poses,
+            self.network,
+            head,
+            self.config,
+            self.pace,
+            of_arrays,
+        )
 
     def _head(
         self, strategy: Strategy, work: Path, labels: list[int], seed: int, cycle: int
@@ -335,16 +349,8 @@ class Bench:
         if start_path(self.folder.path, seed).is_file():
             return
         self._load(directory / _NETWORK)
-        observer = Observer(
-            self.data.without_labels(),
-            self.network,
-            None,
-            self.config.skeleton,
-            self.config.scoring,
-            self.pace,
-        )
-        found = observer.keypoints_and_embeddings(
-            np.arange(len(self.data)), "the training set", Checkpoints(directory / "observed")
+        found = self._observer(labels, None).keypoints_and_embeddings(
+            np.arange(len(self.data)), "the training set", directory / "observed"
         )
         labelled = np.isin(np.arange(len(self.data)), labels)
         start = Start(labelled, found["embedding"], found["keypoints"])

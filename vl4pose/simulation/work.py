@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 
+from vl4pose._sentences import network_reason
 from vl4pose.simulation.claims import Claim, claim
 from vl4pose.simulation.config import ChosenStrategy, SimulationConfig
 from vl4pose.simulation.datasets import load_datasets
 from vl4pose.simulation.folder import SimulationFolder
-from vl4pose.simulation.pace import Pace
+from vl4pose.simulation.pace import Pace, SimulationError
 from vl4pose.simulation.pose_network import PoseNetwork
 from vl4pose.simulation.runs import Bench, check_needs
 from vl4pose.training.positions import reproducible
@@ -165,7 +166,8 @@ def _try(bench: Bench, piece: Piece, activity: Activity) -> bool:
             if not folder.is_start_shared(piece.seed):
                 pace.stop_if_over()
                 activity.title(shared.title, 0)
-                bench.share_start(piece.seed)
+                with _naming(shared, 0):
+                    bench.share_start(piece.seed)
     mine = claim(folder.claim(piece.name))
     if mine is None:
         return False
@@ -175,8 +177,19 @@ def _try(bench: Bench, piece: Piece, activity: Activity) -> bool:
             if not folder.is_done(piece.strategy.label, piece.seed, cycle):
                 pace.stop_if_over()
                 activity.title(piece.title, cycle)
-                bench.run_cycle(piece.strategy, piece.seed, cycle)
+                with _naming(piece, cycle):
+                    bench.run_cycle(piece.strategy, piece.seed, cycle)
     return True
+
+
+@contextmanager
+def _naming(piece: Piece, cycle: int) -> Iterator[None]:
+    """Say in which run and cycle something is wrong."""
+    try:
+        yield
+    except (RuntimeError, TypeError, ValueError) as error:
+        where = f"{piece.title}, cycle {cycle + 1}"
+        raise SimulationError(f"{where}: {network_reason(error)}") from error
 
 
 def _is_done(bench: Bench, piece: Piece) -> bool:

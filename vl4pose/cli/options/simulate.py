@@ -52,7 +52,7 @@ TimeLimit = Annotated[
     typer.Option(
         metavar="TIME",
         help="Stop at the next safe point after so long (8min, 90s, 1h30min); the same command "
-        "goes on from there. The exit code is 0: summary.json is there once everything is done.",
+        "goes on from there. The exit code is then 3, and 0 once everything is done.",
         show_default=False,
         rich_help_panel=RUNNING,
     ),
