@@ -8,7 +8,10 @@ goes on where it was when it is stopped and started again.
 ``--paper`` is the experiment of VL4Pose (BMVC 2022) on LSP and LSPET instead, for one large GPU;
 ``--small`` is either of them with a few images and steps, on the CPU: whether all of it works takes
 minutes to find out. Options that are not its own go to ``vl4pose simulate``: ``--estimate`` says
-what it would cost, ``--time-limit 8min`` does a piece of it.
+what it would cost, ``--time-limit 8min`` does a piece of it. After a piece the outputs are those of
+what is done so far, and the exit status is 3: there is more to do. So all of it, in pieces, is
+
+    while python -m bench.lsp_simulation --paper --time-limit 8min; [ $? = 3 ]; do :; done
 """
 
 from __future__ import annotations
@@ -24,9 +27,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+try:
+    from rich.console import Console
+
+    from bench.lsp_crops import FILES, training_set
+    from vl4pose.simulation.config import read_config
+    from vl4pose.simulation.folder import SimulationFolder
+    from vl4pose.simulation.outputs import terminal_summary, write_outputs
+    from vl4pose.simulation.picks import write_picks
+    from vl4pose.simulation.records import read_records
+    from vl4pose.simulation.simulate import is_complete
+except ModuleNotFoundError as error:
+    if __name__ != "__main__":
+        raise
+    package = str(error.name).partition(".")[0]
+    sys.exit(f"bench.lsp_simulation: {package} is not installed: pip install -e '.[bench]'")
+
 HERE = Path(__file__).resolve().parent
 CONFIGS = {False: HERE / "lsp_simulation.toml", True: HERE / "lsp_paper.toml"}
-FILES = ("lsp_crops128.npz", "lspet_crops128.npz")
+MORE_TO_DO = 3  # exit status
 # What is smaller in a trial, by table. All else is as it is.
 SMALL: Mapping[str, Mapping[str, Any]] = {
     "data": {"train_options": {"limit": 60}, "test_options": {"limit": 20}},
@@ -42,8 +61,12 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
 def main() -> None:
     """Run the simulation."""
     arguments, more = parse()
-    config = configuration(arguments.paper, arguments.small, arguments.out)
-    sys.exit(simulate(config, arguments.out, arguments.data, more))
+    path = configuration(arguments.paper, arguments.small, arguments.out)
+    status = simulate(path, arguments.out, arguments.data, more)
+    if status == 0 and "--estimate" not in more and not is_done(path, arguments.out):
+        show_so_far(path, arguments.out, arguments.data)
+        status = MORE_TO_DO
+    sys.exit(status)
 
 
 class Parser(argparse.ArgumentParser):
@@ -152,6 +175,31 @@ def simulate(config: Path, out: Path, data: Path, more: Sequence[str]) -> int:
     }
     command = [str(program), "simulate", str(config), "--out", str(out), *more]
     return subprocess.run(command, check=False, env=environment).returncode
+
+
+def is_done(path: Path, out: Path) -> bool:
+    """Return whether every cycle has a record."""
+    config = read_config(path)
+    return is_complete(config, SimulationFolder(out))
+
+
+def show_so_far(path: Path, out: Path, data: Path) -> None:
+    """Write the outputs of a simulation that is not done, and print its table."""
+    config = read_config(path)
+    firsts = {record.strategy for record in read_records(out) if record.cycle == 0}
+    titles = {c.label: c.title for c in config.strategies if c.label in firsts}
+    if titles:
+        write_picks(
+            out,
+            training_set(data, **config.data.train_options),
+            config.skeleton,
+            config.transform,
+            (config.transform.input_size[0] // 4, config.transform.input_size[1] // 4),
+            titles=titles,
+        )
+        console = Console()
+        console.print(terminal_summary(write_outputs(out, baseline=config.baseline)))
+        (out / "summary.json").unlink()  # which is there once everything is done
 
 
 if __name__ == "__main__":
