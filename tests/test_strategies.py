@@ -238,6 +238,26 @@ class TestEveryStrategy:
             strategy.select(Pool(3), NOTHING, 1, RNG(0))
 
 
+def test_select_asks_at_once_for_strategies_that_do_not() -> None:
+    class Sum(Strategy):
+        name = title = "sum"
+        needs = ("score_max", "score_marginal")
+        needs_labelled = ("embedding",)
+
+        def rank(self, pool: Pool, labelled: Pool | None = None, rng: Any = None) -> Any:
+            return pool["score_max"] + pool["score_marginal"]
+
+    asked = []
+
+    def observe(names: list[str]) -> Arrays:
+        asked.append(names)
+        return {name: np.arange(3.0) if "score" in name else np.eye(3) for name in names}
+
+    picks = Sum().select(Pool(3, observe=observe), Pool(3, observe=observe), 2, RNG(0))
+    assert picks.tolist() == [2, 1]
+    assert asked == [["score_max", "score_marginal"], ["embedding"]]
+
+
 class TestRandom:
     def test_is_a_generator_s_draws(self) -> None:
         expected = RNG(7).random(20)
@@ -462,6 +482,10 @@ class TestKaplanLensu:
         chosen = KaplanLensu(approximate=False)
         assert chosen.select(pool_of(LOW_AND_HIGH), NOTHING, 3, RNG(0)).tolist() == [1, 4, 2]
         assert chosen.share == 0.2
+        # And not less: of eleven images three, of which 6 is the farthest from 1.
+        more = {name: np.concatenate([values, [[2]]]) for name, values in LOW_AND_HIGH.items()}
+        more["confidence"][6] = 0.115
+        assert chosen.select(pool_of(more), NOTHING, 3, RNG(0)).tolist() == [1, 6, 4]
 
     @NEEDS_INDEX
     def test_the_index_finds_every_cluster(self) -> None:
