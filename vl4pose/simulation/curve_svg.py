@@ -75,7 +75,7 @@ def curves_svg(
         return bottom - min(max(part, 0.0), 1.0) * (bottom - _TOP)
 
     parts = []
-    ticks = nice_ticks(low, high)
+    ticks = nice_ticks(low, high, max(3, int((bottom - _TOP) / 45)))
     digits = max(0, -math.floor(math.log10(ticks[1] - ticks[0]) + 1e-9)) if len(ticks) > 1 else 1
     for tick in ticks:
         parts.append(f'<path class="grid" d="M{_LEFT} {y(tick):.1f}H{right:.1f}"/>')
@@ -173,8 +173,9 @@ def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
 
 
 def with_minus(text: str) -> str:
-    """Return text with minus signs before its negative numbers, and per cent that stay there."""
-    return re.sub(r"(?<![\w-])-(?=\d)", "−", text).replace(" %", "\u00a0%")
+    """Return text with minus signs before its negative numbers, and what must not be parted."""
+    text = re.sub(r"(?<![\w-])-(?=\d)", "−", text)
+    return re.sub(r"\bp ([=<]) ", "p\u00a0\\1\u00a0", text).replace(" %", "\u00a0%")
 
 
 def _bands(

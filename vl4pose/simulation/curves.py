@@ -134,14 +134,20 @@ def panels_of(summary: Summary, curves: Sequence[Curve]) -> list[Curve]:
 def value_range(curves: Sequence[Curve], *, bands: bool) -> tuple[float, float]:
     """Return the lowest and highest value of curves, with their bands where these are drawn.
 
-    A band of two seeds is huge; what reaches farther from the means than these span is cut.
+    Bands of few seeds are huge, and those that reach much farther than others are cut.
     """
     means = [value for curve in curves for value in curve.mean]
     low, high = min(means), max(means)
     if bands:
-        room = max(high - low, 1e-12)
         ends = [value for curve in curves for value in (*curve.low, *curve.high)]
         known = [value for value in ends if not math.isnan(value)]
+        halves = [
+            (top - bottom) / 2
+            for curve in curves
+            for bottom, top in zip(curve.low, curve.high, strict=True)
+            if not math.isnan(bottom)
+        ]
+        room = max(high - low, 1.2 * float(np.median(halves)) if halves else 0.0)
         low = max(min([low, *known]), low - room)
         high = min(max([high, *known]), high + room)
     margin = 0.05 * (high - low)

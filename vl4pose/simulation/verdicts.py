@@ -25,6 +25,7 @@ __all__ = [
 
 _SHARES = ("PCK", "PCKh", "AUC", "PCP", "OKS")
 _FEWEST_DIGITS, _MOST_DIGITS = 1, 4
+_NAMED = 4  # strategies in a headline
 
 HOW_SURE = (
     "Differences are of the means of all cycles after the first, in which all strategies have the "
@@ -111,19 +112,21 @@ def headline(summary: Summary, metric: MetricSummary) -> str:
             verdict = "one seed"
         by_verdict.setdefault(verdict, []).append(summary.titles[one.strategy])
     said = [
-        f"{_listed(by_verdict[verdict])} {_is_are(by_verdict[verdict])} {words} {baseline}"
+        f"{_named(by_verdict[verdict])} {_is_are(by_verdict[verdict])} {words} {baseline}"
         for verdict, words in (("better", "better than"), ("worse", "worse than"))
         if verdict in by_verdict
     ]
     if alike := by_verdict.get("not separated", []) + by_verdict.get("equal", []):
         seeds = {one.curve.num_seeds for one in metric.comparisons if one.curve.num_seeds > 1}
         many = f"{_counted(seeds.pop(), 'seed')}" if len(seeds) == 1 else "the seeds"
-        said.append(f"{many} cannot separate {_listed(alike)} from {baseline}")
+        said.append(f"{many} cannot separate {_named(alike, bool(said))} from {baseline}")
     if one_seed := by_verdict.get("one seed"):
-        said.append(f"one seed cannot separate {_listed(one_seed)} from {baseline}")
+        said.append(f"one seed cannot separate {_named(one_seed, bool(said))} from {baseline}")
     if unknown := by_verdict.get("unknown"):
-        said.append(f"nothing can be said of {_listed(unknown)}")
-    return f"By {metric.metric}, {'; '.join(said)}."
+        said.append(f"nothing can be said of {_named(unknown)}")
+    text = f"By {metric.metric}, {'; '.join(said)}."
+    so_far = {_so_far(one, summary) for one in metric.comparisons if one.curve.num_seeds}
+    return " ".join(filter(None, [text, so_far.pop() if len(so_far) == 1 else ""]))
 
 
 def comparison_verdict(
@@ -174,7 +177,9 @@ def comparison_verdict(
     interval = f"{_percent(summary.level)} interval {scale.interval(curve.low, curve.high)}"
     p = p_words(curve.p_holm)
     corrected = f" corrected for {num_comparisons} comparisons" if num_comparisons > 1 else ""
-    so_far = _so_far(comparison, summary)
+    # What holds of all comparisons is in the headline.
+    every = {_so_far(one, summary) for one in metric.comparisons if one.curve.num_seeds}
+    so_far = _so_far(comparison, summary) if len(every) > 1 else ""
     if comparison.verdict != "not separated":
         text = f"{ours} is {comparison.verdict} than {theirs}: {gap}, {interval}, {p}{corrected}."
         return " ".join(filter(None, [text, saved_words(comparison, summary), so_far]))
@@ -311,7 +316,7 @@ def missing_sentences(summary: Summary) -> list[str]:
         elif seeds == summary.seeds and 0 in cycles and len(cycles) >= len(summary.num_labels):
             said.append(f"Not begun: {of}.")
         else:
-            said.append(f"{which[0].upper()}{which[1:]} of {where} not there: {of}.")
+            said.append(f"C{which[1:]} of {where} {_is_are(cycles)} not there: {of}.")
     return said
 
 
@@ -354,20 +359,26 @@ def _listed(names: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
+def _named(names: Sequence[str], others: bool = False) -> str:
+    """Return names, or how many they are where these are too many to read."""
+    if len(names) <= _NAMED:
+        return _listed(names)
+    return f"{len(names)} {'others' if others else 'strategies'}"
+
+
 def _is_are(several: Sequence[object]) -> str:
     return "is" if len(several) == 1 else "are"
 
 
 def _ranges(numbers: Iterable[int]) -> str:
-    """Return numbers as "0 to 2, 4"."""
+    """Return numbers as "0 to 2 and 4"."""
     runs: list[list[int]] = []
     for number in sorted(numbers):
         if runs and number == runs[-1][-1] + 1:
             runs[-1].append(number)
         else:
             runs.append([number])
-    said = [
-        str(run[0]) if len(run) == 1 else f"{run[0]}{' to ' if len(run) > 2 else ', '}{run[-1]}"
-        for run in runs
-    ]
-    return ", ".join(said)
+    said: list[str] = []
+    for run in runs:
+        said += [f"{run[0]} to {run[-1]}"] if len(run) > 2 else map(str, run)
+    return _listed(said)
