@@ -15,8 +15,6 @@ from training_figures import one_thread  # noqa: E402, F401
 
 from vl4pose.nn.graph_net import GraphNet, Similarity, label_graph  # noqa: E402
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def random(*shape: int, seed: int = 0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)

@@ -292,7 +292,6 @@ NETWORKS = {
 }
 
 
-@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("make", NETWORKS.values(), ids=NETWORKS)
 class TestNetworks:
     def test_features_get_no_gradient(self, make) -> None:
@@ -356,7 +355,6 @@ def test_log_variance_starts_even_and_is_bounded() -> None:
         assert network(maps).unique().tolist() == [pytest.approx(limit, abs=1e-3)]
 
 
-@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize(
     ("make", "loss"),
     [(NETWORKS["averages"], learning_loss), (NETWORKS["scales"], learning_loss_plus_plus)],

@@ -1,0 +1,331 @@
+"""Expected squared gradient lengths against loops of autograd and against finite differences."""
+
+from __future__ import annotations
+
+import copy
+import re
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("kornia")
+
+from torch import nn  # noqa: E402
+from training_figures import one_thread  # noqa: E402, F401
+
+from vl4pose.nn import StackedHourglass, attach  # noqa: E402
+from vl4pose.simulation.gradient_length import (  # noqa: E402
+    expected_squared_gradient_length,
+    last_layer,
+)
+from vl4pose.training import heatmap_loss, heatmap_targets  # noqa: E402
+
+
+class Twice(nn.Module):
+    """Heatmaps of two stacks, the second through two layers of kinds of their own."""
+
+    def __init__(self, kernel: int = 1, groups: int = 1, *, bias: bool = True) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 6, 3, 2, 1), nn.BatchNorm2d(6), nn.Softplus())
+        self.first = nn.Conv2d(6, 2, 1)
+        self.middle = nn.Conv2d(6, 6, 1)
+        self.second = nn.Conv2d(6, 2, kernel, padding=kernel // 2, groups=groups, bias=bias)
+
+    def forward(self, images):
+        x = self.stem(images)
+        return torch.stack([self.first(x), self.second(torch.tanh(self.middle(x)))], 1), [x]
+
+
+class Scaled(nn.Module):
+    """Heatmaps that are not the output of any layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 2, 1)
+
+    def forward(self, images):
+        return 2 * self.layer(images)
+
+
+class Unused(nn.Module):
+    """Runs a layer after its heatmaps, which another one makes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heatmaps = nn.Conv2d(3, 2, 1)
+        self.embedding = nn.Linear(3, 4)
+
+    def forward(self, images):
+        return self.heatmaps(images), [self.embedding(images.mean((2, 3)))]
+
+
+class Shared(nn.Module):
+    """Makes the heatmaps of both stacks by one layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heatmaps = nn.Conv2d(3, 2, 1)
+
+    def forward(self, images):
+        return torch.stack([self.heatmaps(images), self.heatmaps(images * images)], 1)
+
+
+NETWORKS = {
+    "1x1": Twice,
+    "1x1 without bias": lambda: Twice(bias=False),
+    "3x3": lambda: Twice(3),
+    "groups": lambda: Twice(groups=2),
+    "scaled": Scaled,
+    "unused": Unused,
+    "shared": Shared,
+}
+
+
+def made(make, seed: int = 0):
+    """Return a network in double whose batch statistics are not the trivial ones."""
+    torch.manual_seed(seed)
+    network = make().double()
+    network(torch.rand(8, 3, 8, 8, dtype=torch.float64))
+    return network
+
+
+def neighbours(B: int = 3, k: int = 4, J: int = 2, size: int = 8, seed: int = 1):
+    rng = torch.Generator().manual_seed(seed)
+    images = torch.rand(B, 3, size, size, generator=rng, dtype=torch.float64)
+    keypoints = torch.rand(B, k, J, 2, generator=rng, dtype=torch.float64) * size / 2
+    visible = torch.rand(B, k, J, generator=rng) < 0.7
+    visible[0, 0] = False
+    keypoints[~visible] = torch.nan
+    probabilities = torch.rand(B, k, generator=rng, dtype=torch.float64).softmax(1)
+    return images, keypoints, visible, probabilities
+
+
+def by_loop(network, names, images, keypoints, visible, probabilities, **target):
+    """Return the same by one loss and one pass back for each image and neighbour."""
+    network = copy.deepcopy(network).eval()
+    weights = [network.get_parameter(name) for name in names]
+    expected = torch.zeros(len(images), dtype=torch.float64)
+    for i, image in enumerate(images):
+        for j, probability in enumerate(probabilities[i]):
+            output = network(image[None])
+            heatmaps = output[0] if isinstance(output, tuple) else output
+            loss = heatmap_loss(
+                heatmaps, keypoints[i, j][None], visible=visible[i, j][None], **target
+            )
+            gradient = torch.autograd.grad(loss, weights, allow_unused=True)
+            squares = [part.square().sum() for part in gradient if part is not None]
+            expected[i] += probability * sum(squares)
+    return expected
+
+
+LAST = {"scaled": "layer", "unused": "heatmaps", "shared": "heatmaps"}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+class TestNetworks:
+    def test_by_the_last_layer(self, name: str) -> None:
+        network = made(NETWORKS[name])
+        images, *others = neighbours()
+        layer = LAST.get(name, "second")
+        assert last_layer(network, images) == layer
+        names = [f"{layer}.{part}" for part, _ in network.get_submodule(layer).named_parameters()]
+        found = of(network, images, *others)
+        torch.testing.assert_close(found, by_loop(network, names, images, *others))
+
+    def test_by_all_parameters(self, name: str) -> None:
+        network = made(NETWORKS[name])
+        given = neighbours()
+        names = [part for part, _ in network.named_parameters()]
+        expected = by_loop(network, names, *given)
+        torch.testing.assert_close(of(network, *given, parameters="all"), expected)
+
+    def test_memory_changes_nothing(self, name: str) -> None:
+        network, given = made(NETWORKS[name]), neighbours()
+        for parameters in (None, "all"):
+            expected = of(network, *given, parameters=parameters)
+            for max_values in (1, 300):
+                found = of(network, *given, parameters=parameters, max_values=max_values)
+                torch.testing.assert_close(found, expected)
+
+
+def of(network, images, keypoints, visible, probabilities, **options):
+    return expected_squared_gradient_length(
+        network, images, keypoints, probabilities, visible=visible, **options
+    )
+
+
+def test_by_finite_differences() -> None:
+    """The gradient of the loss by each weight of the last layer, moved a little either way."""
+    network = made(Twice).eval()
+    images, keypoints, visible, _ = neighbours(B=1, k=1, seed=5)
+    squared = 0.0
+    with torch.no_grad():
+        for weights in (network.second.weight.view(-1), network.second.bias):
+            for i in range(len(weights)):
+                ends = []
+                for step in (1e-5, -2e-5):
+                    weights[i] += step
+                    loss = heatmap_loss(network(images)[0], keypoints[0], visible=visible[0])
+                    ends.append(loss.item())
+                weights[i] += 1e-5
+                squared += ((ends[0] - ends[1]) / 2e-5) ** 2
+    found = of(network, images, keypoints, visible, torch.ones(1, 1))
+    assert found.item() == pytest.approx(squared, rel=1e-6)
+
+
+def test_by_hand() -> None:
+    """A 1x1 image, a bias and a weight: the loss (w x + b - h)^2 has gradients 2 r x and 2 r."""
+    network = nn.Conv2d(3, 1, 1).double()
+    nn.init.constant_(network.weight, 0.5)
+    nn.init.constant_(network.bias, 1.0)
+    images = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64).reshape(1, 3, 1, 1)  # f = 4
+    keypoints = torch.tensor([0.0, 100.0], dtype=torch.float64)[:, None].repeat(1, 2)
+    keypoints = keypoints.reshape(1, 2, 1, 2)  # h = 30 and 0
+    found = expected_squared_gradient_length(
+        network, images, keypoints, torch.tensor([[0.25, 0.75]])
+    )
+    expected = 0.25 * 4 * 26**2 * 15 + 0.75 * 4 * 4**2 * 15
+    assert found.item() == pytest.approx(expected)
+
+
+def test_sigma_and_peak_are_those_of_training() -> None:
+    network, given = made(Twice), neighbours()
+    names = ["second.weight", "second.bias"]
+    expected = by_loop(network, names, *given, sigma=1.0, peak=2.0)
+    torch.testing.assert_close(of(network, *given, sigma=1.0, peak=2.0), expected)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "names"),
+    [
+        ("second.weight", ["second.weight"]),
+        ("middle", ["middle.weight", "middle.bias"]),
+        (["first.bias", "stem.0"], ["first.bias", "stem.0.weight", "stem.0.bias"]),
+        (["middle", "middle.bias"], ["middle.weight", "middle.bias"]),
+    ],
+)
+def test_by_chosen_parameters(parameters, names) -> None:
+    network, given = made(Twice), neighbours()
+    found = of(network, *given, parameters=parameters)
+    torch.testing.assert_close(found, by_loop(network, names, *given))
+
+
+@pytest.mark.parametrize("parameters", [None, "stacks.0.heatmaps"])
+def test_hourglass(parameters) -> None:
+    torch.manual_seed(0)
+    network = StackedHourglass(2, 2, 4).double()
+    given = neighbours(B=2, k=2, size=64)
+    layer = parameters or "stacks.1.heatmaps"
+    assert last_layer(network, given[0]) == "stacks.1.heatmaps"
+    names = [f"{layer}.weight", f"{layer}.bias"]
+    found = of(network, *given, parameters=parameters)
+    torch.testing.assert_close(found, by_loop(network, names, *given))
+
+
+def test_attached_networks() -> None:
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 2, 1)).double()
+    given = neighbours()
+    names = ["2.weight", "2.bias"]
+    expected = by_loop(plain, names, *given)
+    torch.testing.assert_close(of(plain, *given), expected)
+    attached = attach(plain, ["0"])
+    torch.testing.assert_close(of(attached, *given), expected)
+    found = of(attached, *given, parameters="pose_model.0")
+    torch.testing.assert_close(found, by_loop(plain, ["0.weight", "0.bias"], *given))
+
+
+def test_the_network_stays_as_it_is() -> None:
+    network = made(Twice).train()
+    before = copy.deepcopy(network.state_dict())
+    of(network, *neighbours())
+    of(network, *neighbours(), parameters="all")
+    assert network.training
+    assert all(module.training for module in network.modules())
+    assert all(parameter.grad is None for parameter in network.parameters())
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+    assert not any(module._forward_hooks for module in network.modules())
+
+
+def test_half_precision_is_widened() -> None:
+    network = made(Twice).float().eval()
+    images, keypoints, visible, probabilities = neighbours()
+    given = images.float(), keypoints.float(), visible, probabilities
+    expected = of(network, *given)
+    assert expected.dtype == torch.float32
+    with torch.autocast("cpu", torch.bfloat16):
+        for parameters in (None, ["second"]):
+            found = of(network, *given, parameters=parameters)
+            assert found.dtype == torch.float32
+            torch.testing.assert_close(found, expected, rtol=0.05, atol=0.05)
+
+
+def test_no_image() -> None:
+    images, keypoints, visible, probabilities = neighbours()
+    found = of(made(Twice), images[:0], keypoints[:0], visible[:0], probabilities[:0])
+    assert found.shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (
+            {"pose": len},
+            TypeError,
+            "pose must be a torch.nn.Module, got builtin_function_or_method",
+        ),
+        ({"keypoints": torch.ones(3, 2, 2)}, ValueError, "keypoints must be (3, k, J, 2), got"),
+        (
+            {"probabilities": torch.ones(3, 5)},
+            ValueError,
+            "probabilities must be (3, 4), got (3, 5)",
+        ),
+        ({"visible": torch.ones(3, 4, 2)}, ValueError, "visible must be (3, 4, 2) of bool, got"),
+        (
+            {"parameters": "secnd"},
+            ValueError,
+            "parameters must name parameters of pose or modules that have some, got 'secnd' "
+            "(nearest: second",
+        ),
+        ({"parameters": "stem.2"}, ValueError, "modules that have some, got 'stem.2'"),
+        ({"parameters": []}, ValueError, "parameters must name at least one, got none"),
+        ({"parameters": [1]}, TypeError, "parameters must be names, got 1"),
+        ({"sigma": -1.0}, ValueError, "sigma must be finite and at least 0, got -1.0"),
+        ({"max_values": 0}, ValueError, "max_values must be at least 1, got 0"),
+    ],
+)
+def test_what_is_refused(change, error, message: str) -> None:
+    images, keypoints, visible, probabilities = neighbours()
+    options = {
+        "pose": made(Twice),
+        "images": images,
+        "keypoints": keypoints,
+        "probabilities": probabilities,
+        "visible": visible,
+    }
+    with pytest.raises(error, match=re.escape(message)):
+        expected_squared_gradient_length(**options | change)
+
+
+def test_networks_that_cannot_be() -> None:
+    images, keypoints, visible, probabilities = neighbours()
+    with pytest.raises(ValueError, match="pose must run a module that has parameters"):
+        of(nn.Identity(), images, keypoints, visible, probabilities)
+    with pytest.raises(ValueError, match=re.escape("pose must return heatmaps (B, J, H, W)")):
+        of(nn.Sequential(nn.Flatten(), nn.Linear(192, 2)).double(), images, *neighbours()[1:])
+
+
+def test_the_image_that_fits_no_neighbour_has_the_longest_gradient() -> None:
+    """Two poses are labelled; an image whose heatmaps are one of them and one that has neither."""
+    network = nn.Conv2d(3, 1, 1, bias=False).double()
+    with torch.no_grad():
+        network.weight.copy_(torch.tensor([1.0, 0.0, 0.0]).reshape(1, 3, 1, 1))
+    labelled = torch.tensor([[[2.0, 2.0]], [[2.5, 2.0]]], dtype=torch.float64)
+    fits = heatmap_targets(labelled[:1], (8, 8))
+    misses = heatmap_targets(torch.tensor([[[6.0, 6.0]]], dtype=torch.float64), (8, 8))
+    images = torch.cat([fits, misses]).repeat(1, 3, 1, 1)
+    found = expected_squared_gradient_length(
+        network, images, labelled[None].repeat(2, 1, 1, 1), torch.full((2, 2), 0.5)
+    )
+    assert found[1] > 5 * found[0]
