@@ -238,6 +238,44 @@ class TestEveryStrategy:
             strategy.select(Pool(3), NOTHING, 1, RNG(0))
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=NEEDS_INDEX if name == "kaplan-lensu" else ())
+        for name in STRATEGIES
+    ],
+)
+@pytest.mark.parametrize(("num_images", "num_labelled"), [(13, 4), (13, 0), (1, 1), (1, 0)])
+def test_every_name_keeps_what_strategies_promise(
+    name: str, num_images: int, num_labelled: int
+) -> None:
+    rng = RNG(5)
+
+    def known(num_images: int) -> Arrays:
+        sizes = {"(N,)": (), "(N, J)": (14,), "(N, D)": (6,)}
+        return {
+            array: rng.random((num_images, *sizes[shape]), np.float32)
+            for array, shape in ARRAYS.items()
+        }
+
+    of_pool = known(num_images)
+    if num_images > 1:
+        for values in of_pool.values():
+            values[[2, 7]] = values[[3, 8]]  # copies
+            values[5] = NAN
+    chosen = make_strategy(name, **({"num_steps": 3} if name.endswith("-gcn") else {}))
+    pool, labelled = Pool(num_images, of_pool), Pool(num_labelled, known(num_labelled))
+    ranks = chosen.rank(pool, labelled, RNG(1))
+    assert ranks.dtype == np.float64
+    has_gap = np.isnan(of_pool["score_max"]) & bool(chosen.needs)
+    assert_array_equal(np.isnan(ranks), has_gap)
+    order = sorted(range(num_images), key=lambda i: (has_gap[i], -np.nan_to_num(ranks[i]), i))
+    for budget in {0, 1, num_images // 2, num_images}:
+        picks = chosen.select(pool, labelled, budget, RNG(1))
+        assert picks.dtype == np.int64
+        assert picks.tolist() == order[:budget]
+
+
 def test_select_asks_at_once_for_strategies_that_do_not() -> None:
     class Sum(Strategy):
         name = title = "sum"
@@ -643,7 +681,9 @@ class TestTables:
             "confidence": Confidence(),
             "random": Random(),
         }[name]
-        table = score_columns({**pool, "score": likelihood})
+        table = score_columns(
+            {"score": likelihood, "multi_peak_entropy": entropy, "confidence": confidence}
+        )
         assert_array_equal(
             priorities(parse_strategy(name), table, RNG(1)),
             chosen.rank(Pool(30, pool), rng=RNG(1)),

@@ -25,7 +25,7 @@ class KaplanLensu(StepwiseStrategy):
         heatmaps alone.
     approximate : bool, default True
         Spread with an approximate-neighbour index (the extra ``ann``), as the recipe does; else
-        exactly, which is faster up to 100,000 images.
+        exactly, which was faster up to 100,000 centres where we measured.
 
     Notes
     -----
