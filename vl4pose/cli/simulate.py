@@ -81,6 +81,7 @@ def simulate(
         folder=folder,
         until=until,
         seconds=seconds,
+        started=start,
         engine=engine,
         ray_address=ray_address,
         ray_gpus=ray_gpus,

@@ -18,7 +18,7 @@ from vl4pose.simulation.records import CycleRecord
 from vl4pose.simulation.workload import num_steps, steps_done
 from vl4pose.training.reporting import Reporter
 
-__all__ = ["SimulationScreen", "spoken_time"]
+__all__ = ["SimulationScreen", "spoken_duration", "spoken_time"]
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 _SECONDS_BETWEEN_LINES = 30.0
@@ -181,6 +181,14 @@ def spoken_time(seconds: float) -> str:
     if minutes < 90:
         return f"{minutes} min"
     return f"{minutes // 60} h {minutes % 60} min"
+
+
+def spoken_duration(seconds: float) -> str:
+    """Return a short time for people: ``3.4 s``, ``120 ms``, ``85 us``."""
+    for unit, length in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= length:
+            return f"{seconds / length:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} us"
 
 
 def _place(record: CycleRecord) -> tuple[str, int, int]:

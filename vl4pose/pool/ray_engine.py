@@ -46,7 +46,18 @@ from vl4pose.pool.worker import BatchScorer
 if TYPE_CHECKING:
     from vl4pose.pool.run import Advance
 
-__all__ = ["Ledger", "Outcome", "RayEngine", "ShardScorer", "Task", "is_ray_installed", "session"]
+__all__ = [
+    "Ledger",
+    "Outcome",
+    "RayEngine",
+    "ShardScorer",
+    "Task",
+    "check_reachable",
+    "is_ray_installed",
+    "last_line",
+    "quiet_ray",
+    "session",
+]
 
 # Ray reads these when it is imported or started. Its usage statistics are sent only where somebody
 # asked for them; its messages about workers that it replaces are in its own log files as well.
@@ -144,14 +155,14 @@ class RayEngine:
         self._workers = workers
         self._tell = tell
         self._gpus = options.gpus_of(settings.device)
-        self._ray = _quiet_ray()
+        self._ray = quiet_ray()
         # What is wrong with the models is said here, before any worker meets it; in this process,
         # torch keeps its own number of threads.
         here = replace(settings, device="cpu", num_threads=torch.get_num_threads())
         BatchScorer(here, trust=trust)
         address = options.where()
         if address is not None and not self._ray.is_initialized():
-            _check_reachable(address)
+            check_reachable(address)
 
     def score(
         self, source: Source, shards: Sequence[Shard], advance: Advance
@@ -211,7 +222,7 @@ class RayEngine:
                     missing.discard(outcome.shard.index)
                     yield outcome
         except ray.exceptions.RayError as error:
-            raise PoolError(f"Ray fails: {_last_line(error)}") from error
+            raise PoolError(f"Ray fails: {last_line(error)}") from error
         if missing:
             raise PoolError(f"Ray has lost {len(missing)} of {len(shards)} shards")
 
@@ -400,7 +411,14 @@ def is_ray_installed() -> bool:
     return importlib.util.find_spec("ray") is not None
 
 
-def _quiet_ray() -> Any:
+def quiet_ray() -> Any:
+    """Import Ray, without what it says meanwhile.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        ``ray is not installed: pip install 'vl4pose[ray]'``.
+    """
     try:
         with _quietly(), _warnings_of_ray_ignored():
             import ray
@@ -433,7 +451,7 @@ def _warnings_of_ray_ignored() -> Iterator[None]:
         yield
 
 
-def _check_reachable(address: str) -> None:
+def check_reachable(address: str) -> None:
     """Raise an error where nothing answers, for which Ray itself takes minutes."""
     if address == "auto":
         return
@@ -462,7 +480,7 @@ def session(address: str | None, cpus: int) -> Iterator[None]:
     PoolError
         If Ray does not start.
     """
-    ray = _quiet_ray()
+    ray = quiet_ray()
     with _warnings_of_ray_ignored():
         if ray.is_initialized():
             yield
@@ -497,7 +515,7 @@ def _connect(ray: Any, address: str | None, cpus: int) -> None:
             )
     except Exception as error:  # of every kind, plain ones too
         what = f"no Ray cluster answers at '{address}'" if address else "Ray does not start"
-        raise PoolError(f"{what}: {_last_line(error).partition('. ')[0]}") from error
+        raise PoolError(f"{what}: {last_line(error).partition('. ')[0]}") from error
 
 
 @contextmanager
@@ -571,7 +589,7 @@ def _own_progress_alone(ray: Any) -> Iterator[None]:
             setattr(context, name, value)
 
 
-def _last_line(error: BaseException) -> str:
+def last_line(error: BaseException) -> str:
     """Return the line of an error of Ray that says what is wrong: its traces come first."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

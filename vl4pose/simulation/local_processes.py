@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from vl4pose.simulation.pace import SimulationError, TimeUpError
-from vl4pose.simulation.worker import DONE, TIME_UP, Task
+from vl4pose.simulation.worker import Task, check_outcome
 
 __all__ = ["run_processes"]
 
@@ -49,10 +49,7 @@ def run_processes(tasks: Sequence[Task]) -> list[str]:
                 if not answer:
                     lost.append(_how(worker.returncode))
                     continue
-                outcome = json.loads(answer)
-                if outcome["outcome"] not in (DONE, TIME_UP):
-                    raise SimulationError(outcome["sentence"])
-                is_time_up |= outcome["outcome"] == TIME_UP
+                is_time_up |= not check_outcome(json.loads(answer))
     if is_time_up:
         raise TimeUpError
     if len(lost) == len(workers):

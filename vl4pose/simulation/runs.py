@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -174,34 +174,39 @@ class Bench:
         path = directory / _NETWORK
         if path.is_file():
             return self._load(path)
-        options = self.config.training
         self.network.load(before() or self.network.initial(seed, cycle))
-        self.network.module.train()
-        chosen = torch.tensor(labels, device=self.device)
-        steps = options.num_steps(len(labels))
+        steps = self.config.training.num_steps(len(labels))
         checkpoints = Checkpoints(directory / "pose")
         self.pace.reporter.stage("training", steps)
+        seconds = self.train_pose(labels, seed, cycle, steps, checkpoints)
+        _save(self.network.module, path, seconds)
+        checkpoints.remove()
+        return seconds
+
+    def train_pose(
+        self, labels: Sequence[int], seed: int, cycle: int, steps: int, checkpoints: Checkpoints
+    ) -> float:
+        """Train the pose network from the weights that it has; return the seconds of it."""
+        chosen, sigma = torch.tensor(labels, device=self.device), self.config.training.sigma
 
         def loss_of(rows: Tensor) -> Tensor:
             inputs, keypoints, visible = self._batch(chosen[rows.to(self.device)])
             heatmaps = self.network.train(inputs).heatmaps
-            return heatmap_loss(heatmaps, keypoints, visible=visible, sigma=options.sigma)
+            return heatmap_loss(heatmaps, keypoints, visible=visible, sigma=sigma)
 
-        seconds = train(
+        self.network.module.train()
+        return train(
             self.network.module,
             loss_of,
             num_samples=len(labels),
             num_steps=steps,
-            recipe=options,
+            recipe=self.config.training,
             position=(seed, cycle, _POSE),
             half=self.network.amp_dtype,
             device=self.device,
             checkpoints=checkpoints,
             pace=self.pace,
         )
-        _save(self.network.module, path, seconds)
-        checkpoints.remove()
-        return seconds
 
     def _load(self, path: Path) -> float:
         state, seconds = _read(path)
@@ -241,7 +246,7 @@ class Bench:
         unlabelled = np.setdiff1d(np.arange(len(self.data)), labels)
         self._load(network_directory / _NETWORK)
         head, head_seconds = self._head(strategy, work, labels, seed, cycle)
-        observer = self._observer(labels, head, strategy.observation_options)
+        observer = self.observer(labels, head, strategy.observation_options)
 
         def pool_of(indices: Indices, what: str) -> Pool:
             return Pool(
@@ -262,9 +267,9 @@ class Bench:
         selected: list[int] = unlabelled[chosen].tolist()
         return selected
 
-    def _observer(
+    def observer(
         self,
-        labels: list[int],
+        labels: Sequence[int],
         head: TrainedHead | None,
         of_arrays: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
     ) -> Observer:
@@ -288,68 +293,84 @@ class Bench:
         """Return the small network that a strategy needs, trained, and the seconds of that."""
         if strategy.head is None:
             return None, 0.0
-        head, path = HEADS[strategy.head], work / "head.safetensors"
-        data, config = self.data, self.config
-        width, height = config.transform.input_size
+        path = work / "head.safetensors"
+        head = self.make_head(strategy.head, labels, seed, cycle)
+        if path.is_file():
+            state, seconds = _read(path)
+            head.module.load_state_dict(state)
+            return head, seconds
+        steps = self.config.heads.num_steps(len(labels), self.config.training)
+        checkpoints = Checkpoints(work / "head")
+        self.pace.reporter.stage(f"training {strategy.head}", steps)
+        seconds = self.train_head(head, labels, seed, cycle, steps, checkpoints)
+        _save(head.module, path, seconds)
+        checkpoints.remove()
+        return head, seconds
+
+    def make_head(self, name: str, labels: Sequence[int], seed: int, cycle: int) -> TrainedHead:
+        """Return a new small network for the features of the pose network."""
+        width, height = self.config.transform.input_size
         example = self.network(torch.zeros(1, 3, height, width, device=self.device)).features
-        chosen = torch.tensor(labels, device=self.device)
         params = None
-        if strategy.head == "aux":
+        if name == "aux":
+            known = torch.tensor(labels, device=self.device)
+            poses = self.data.keypoints[known].cpu(), self.data.visible[known].cpu()
             try:
-                params = fit_params(
-                    data.keypoints[chosen].cpu(), data.visible[chosen].cpu(), config.skeleton
-                )
+                params = fit_params(*poses, self.config.skeleton)
             except ValueError as error:
                 raise SimulationError(f"the labelled images give no bones: {error}") from error
         seed_at(seed, cycle, _HEAD_WEIGHTS)
-        module = head.make([maps.float().cpu() for maps in example], config.skeleton, params)
-        module = module.to(self.device)
-        if path.is_file():
-            state, seconds = _read(path)
-            module.load_state_dict(state)
-            return TrainedHead(head, module), seconds
-        options = config.heads
-        steps = options.num_steps(len(labels), config.training)
-        checkpoints = Checkpoints(work / "head")
-        self.pace.reporter.stage(f"training {strategy.head}", steps)
-        module.train()
+        module = HEADS[name].make(
+            [maps.float().cpu() for maps in example], self.config.skeleton, params
+        )
+        return TrainedHead(HEADS[name], module.to(self.device))
+
+    def train_head(
+        self,
+        head: TrainedHead,
+        labels: Sequence[int],
+        seed: int,
+        cycle: int,
+        steps: int,
+        checkpoints: Checkpoints,
+    ) -> float:
+        """Train a small network on the features of the pose network; return the seconds of it."""
+        chosen = torch.tensor(labels, device=self.device)
 
         def loss_of(rows: Tensor) -> Tensor:
             inputs, keypoints, visible = self._batch(chosen[rows.to(self.device)])
             output = self.network(inputs)
             with self.network.autocast():
-                predicted = module([maps.detach() for maps in output.features])
-            return head.loss(
+                predicted = head.module([maps.detach() for maps in output.features])
+            return head.head.loss(
                 predicted.float(),
                 output.heatmaps,
                 keypoints,
                 visible,
-                skeleton=config.skeleton,
-                sigma=config.training.sigma,
+                skeleton=self.config.skeleton,
+                sigma=self.config.training.sigma,
             )
 
-        seconds = train(
-            module,
+        head.module.train()
+        return train(
+            head.module,
             loss_of,
             num_samples=len(labels),
             num_steps=steps,
-            recipe=options,
+            recipe=self.config.heads,
             position=(seed, cycle, _HEAD),
             half=self.network.amp_dtype,
             device=self.device,
             checkpoints=checkpoints,
             pace=self.pace,
         )
-        _save(module, path, seconds)
-        checkpoints.remove()
-        return TrainedHead(head, module), seconds
 
     def _look_at_start(self, directory: Path, labels: list[int], seed: int) -> None:
         """Write what the first network says of the training set, for the figure of the picks."""
         if start_path(self.folder.path, seed).is_file():
             return
         self._load(directory / _NETWORK)
-        found = self._observer(labels, None).keypoints_and_embeddings(
+        found = self.observer(labels, None).keypoints_and_embeddings(
             np.arange(len(self.data)), "the training set", directory / "observed"
         )
         labelled = np.isin(np.arange(len(self.data)), labels)

@@ -9,6 +9,7 @@ import torch
 
 from vl4pose.simulation.config import SimulationConfig
 from vl4pose.simulation.folder import SimulationFolder
+from vl4pose.simulation.outputs import write_outputs
 from vl4pose.simulation.pace import Pace, TimeUpError
 from vl4pose.simulation.picks import write_picks
 from vl4pose.simulation.runs import Bench
@@ -89,8 +90,6 @@ def is_complete(config: SimulationConfig, folder: SimulationFolder) -> bool:
 
 def finish(bench: Bench) -> Summary:
     """Write the figures of the picks, the tables, the curves and the page."""
-    from vl4pose.simulation.outputs import write_outputs
-
     config, path = bench.config, bench.folder.path
     if config.simulation.cycles > 1:
         write_picks(

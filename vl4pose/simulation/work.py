@@ -54,7 +54,9 @@ def pieces(config: SimulationConfig) -> list[Piece]:
     return [Piece(chosen, seed) for chosen in config.strategies for seed in seeds]
 
 
-def make_bench(config: SimulationConfig, path: Path, device: torch.device, pace: Pace) -> Bench:
+def make_bench(
+    config: SimulationConfig, path: Path, device: torch.device, pace: Pace, *, begin: bool = True
+) -> Bench:
     """Make the network, read the data, and make sure that the folder is of this simulation.
 
     Parameters
@@ -64,6 +66,8 @@ def make_bench(config: SimulationConfig, path: Path, device: torch.device, pace:
         The folder.
     device : torch.device
     pace : Pace
+    begin : bool
+        Write into the folder what it is of.
 
     Raises
     ------
@@ -78,16 +82,17 @@ def make_bench(config: SimulationConfig, path: Path, device: torch.device, pace:
     network = PoseNetwork(config, device)
     check_needs(config, network)
     train, test = load_datasets(config, network.heatmap_size, device, pace.reporter)
-    folder.begin(
-        config,
-        {
-            "num_training_images": len(train),
-            "num_test_images": len(test),
-            "training set": train.digest(),
-            "test set": test.digest(),
-            "weights": network.given_digest(),
-        },
-    )
+    if begin:
+        folder.begin(
+            config,
+            {
+                "num_training_images": len(train),
+                "num_test_images": len(test),
+                "training set": train.digest(),
+                "test set": test.digest(),
+                "weights": network.given_digest(),
+            },
+        )
     return Bench(config, folder, network, train, test, device, pace)
 
 

@@ -12,14 +12,16 @@ import pickle
 import signal
 import sys
 import threading
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from vl4pose.simulation.config import SimulationConfig
 
-__all__ = ["DONE", "TIME_UP", "Task", "outcome_of"]
+__all__ = ["Task", "check_outcome", "outcome_of"]
 
-DONE, TIME_UP, FAILED = "done", "time up", "failed"
+_DONE, _TIME_UP, _FAILED = "done", "time up", "failed"
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Task:
     device : str
     threads : int
     until : float, optional
-        When to stop, on the clock of ``time.monotonic`` of this machine.
+        When to stop, as ``time.time`` tells it, so that other machines know too.
     """
 
     config: SimulationConfig
@@ -53,20 +55,30 @@ def outcome_of(task: Task) -> dict[str, str]:
 
     if task.threads is not None:
         torch.set_num_threads(task.threads)
-    pace = Pace(task.until, task.config.run.checkpoint_seconds)
+    until = None if task.until is None else time.monotonic() + task.until - time.time()
+    pace = Pace(until, task.config.run.checkpoint_seconds)
     try:
         do_work(make_bench(task.config, task.folder, torch.device(task.device), pace))
     except TimeUpError:
-        return {"outcome": TIME_UP}
+        return {"outcome": _TIME_UP}
     except (SimulationError, ValueError) as error:
-        return {"outcome": FAILED, "sentence": str(error)}
+        return {"outcome": _FAILED, "sentence": str(error)}
     except OSError as error:
         where = "" if error.filename is None else f"'{error.filename}': "
-        return {"outcome": FAILED, "sentence": f"{where}{error.strerror or error}"}
+        return {"outcome": _FAILED, "sentence": f"{where}{error.strerror or error}"}
     except RuntimeError as error:  # of torch
         sentence = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-        return {"outcome": FAILED, "sentence": sentence}
-    return {"outcome": DONE}
+        return {"outcome": _FAILED, "sentence": sentence}
+    return {"outcome": _DONE}
+
+
+def check_outcome(outcome: Mapping[str, str]) -> bool:
+    """Return whether the time was not over, or raise SimulationError with what was wrong."""
+    if outcome["outcome"] == _FAILED:
+        from vl4pose.simulation.pace import SimulationError
+
+        raise SimulationError(outcome["sentence"])
+    return outcome["outcome"] == _DONE
 
 
 def main() -> None:
