@@ -542,6 +542,29 @@ class TestKaplanLensu:
             KaplanLensu().select(pool_of(LOW_AND_HIGH), NOTHING, 1, RNG(0))
 
 
+def test_real_heatmaps_are_chosen_in_the_order_of_the_released_scores(test_data: Path) -> None:
+    with np.load(test_data / "released_lsp.npz") as released:
+        heatmaps, params, fast = released["heatmaps"], released["params"], released["fast"]
+        entropy, is_scored = released["mpe"], released["fast_ok"]
+    border = {"exclude_border": True}
+    options = {**border, "num_peaks": 1, "min_distance": 8}  # with one peak all methods agree
+    known: Arrays = {
+        "score_expected": vl4pose.score(heatmaps, params, skeleton="lsp", **options),
+        "multi_peak_entropy": vl4pose.multi_peak_entropy(heatmaps, **border),
+        "confidence": vl4pose.decode(heatmaps).confidence,
+    }
+    scored = pool_of({name: values[is_scored] for name, values in known.items()})
+    assert len(scored) > 60
+    by_likelihood = VL4Pose().select(scored, NOTHING, len(scored), RNG(0))
+    assert_array_equal(by_likelihood, np.argsort(fast[is_scored]))
+    by_entropy = MultiPeakEntropy().select(pool_of(known), NOTHING, 64, RNG(0))
+    assert (np.diff(entropy[by_entropy]) < 1e-5).all()  # theirs is of float32
+    # Heatmaps that were trained to a peak of 30.
+    doubt = Confidence().rank(pool_of(known))
+    assert -29 < doubt.min() < doubt.max() < 1
+    assert doubt.mean() < -5
+
+
 class TestNames:
     @pytest.mark.parametrize("name", STRATEGIES)
     def test_each_has_a_documented_class(self, name: str) -> None:
