@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium")
+pytest.importorskip("selenium.webdriver", reason="needs selenium")
 pytest.importorskip("pyarrow.parquet")
 pytest.importorskip("PIL")
 
-from made_scores import made_scores  # noqa: E402
-from report_tables import (  # noqa: E402
+import browser
+from made_scores import made_scores
+from report_tables import (
     JOINT,
     LINK,
     data_of,
@@ -23,54 +22,24 @@ from report_tables import (  # noqa: E402
     table_with_images,
     with_column,
 )
-from selenium.webdriver.chrome.service import Service  # noqa: E402
-from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.common.keys import Keys  # noqa: E402
-from selenium.webdriver.support.select import Select  # noqa: E402
-from selenium.webdriver.support.wait import WebDriverWait  # noqa: E402
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.select import Select
 
-from vl4pose import bone_drawing as drawing  # noqa: E402
-from vl4pose.bone_scores import link_z_scores  # noqa: E402
-from vl4pose.report import write_report  # noqa: E402
+from vl4pose import bone_drawing as drawing
+from vl4pose.bone_scores import link_z_scores
+from vl4pose.report import write_report
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="needs Debian's chromium and chromium-driver"
-)
+pytestmark = browser.needed
 SELECTED = [30, 4, 12]
-WAIT_S = 20
 
 
-class Page:
-    """A page in the browser, and what a person finds in it."""
+class Page(browser.Page):
+    """The page of a report, and what a person finds in it."""
 
-    def __init__(self, driver: Any) -> None:
-        self.driver = driver
-
-    def open(self, path: Path, *, width: int = 1200, height: int = 900, dark: bool = False) -> None:
-        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
-        self.driver.get("about:blank")
-        self.driver.get_log("browser")
-        self.driver.get(path.resolve().as_uri())
+    def open(self, path: Path, **options: Any) -> None:
+        super().open(path, **options)
         self.wait(lambda: self.find("#shown").text != "")
-
-    def run(self, script: str, *args: Any) -> Any:
-        return self.driver.execute_script(script, *args)
-
-    def find(self, css: str) -> Any:
-        return self.driver.find_element(By.CSS_SELECTOR, css)
-
-    def all(self, css: str) -> list[Any]:
-        return self.driver.find_elements(By.CSS_SELECTOR, css)
-
-    def wait(self, condition: Any) -> None:
-        WebDriverWait(self.driver, WAIT_S, poll_frequency=0.02).until(lambda _: condition())
-
-    def complaints(self) -> list[str]:
-        return [entry["message"] for entry in self.driver.get_log("browser")]
 
     def names(self) -> list[str]:
         return self.run(
@@ -101,28 +70,11 @@ class Page:
         box.send_keys(text)
         self.settle()
 
-    def press(self, *keys: str) -> None:
-        webdriver.ActionChains(self.driver).send_keys(*keys).perform()
-
-    def focused(self) -> Any:
-        return self.driver.switch_to.active_element
-
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (
-        "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync",
-        "--hide-scrollbars", f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
-    ):  # fmt: skip
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    driver.set_script_timeout(60)
-    yield Page(driver)
-    driver.quit()
+    for driver in browser.started(tmp_path_factory.mktemp("chromium")):
+        yield Page(driver)
 
 
 @pytest.fixture(scope="module")
@@ -518,52 +470,24 @@ def test_it_fits_and_keeps_its_contrast(page, made, width, dark):
     _, path = made
     page.open(path, width=width, dark=dark)
 
-    def overflow() -> int:
-        return page.run("return document.documentElement.scrollWidth - innerWidth")
-
-    def contrast(css: str) -> float:
-        return page.run(
-            """
-            const light = (colour) => {
-              const c = colour.match(/[\\d.]+/g).slice(0, 3).map((v) => v / 255)
-                .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
-              return 0.2126 * c[0] + 0.7152 * c[1] + 0.0722 * c[2];
-            };
-            const ink = light(getComputedStyle(document.querySelector(arguments[0])).color);
-            const ground = light(getComputedStyle(document.body).backgroundColor);
-            return (Math.max(ink, ground) + 0.05) / (Math.min(ink, ground) + 0.05);
-            """,
-            css,
-        )
-
-    assert overflow() <= 0
+    assert page.overflow() <= 0
     page.find("#gallery-least + ul button").click()
-    assert overflow() <= 0
+    assert page.overflow() <= 0
     wide = page.run(
         "const d = document.getElementById('person'); return d.scrollWidth - d.clientWidth"
     )
     assert wide <= 0
-    assert contrast("body") > 10
-    assert contrast(".quiet") > 4.5
-    assert contrast("#table tbody button") > 4.5
+    assert page.contrast("body") > 10
+    assert page.contrast(".quiet") > 4.5
+    assert page.contrast("#table tbody button") > 4.5
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_axe_finds_nothing(page, made, dark):
-    file = os.environ.get("VL4POSE_AXE")
-    if not file:
-        pytest.skip("needs axe-core: npm install axe-core, and VL4POSE_AXE=.../axe.min.js")
     _, path = made
     page.open(path, dark=dark)
-    page.run(Path(file).read_text(encoding="utf-8"))
-
-    def violations(where: str) -> list[str]:
-        found = page.driver.execute_async_script(
-            f"const done = arguments[0]; axe.run({where}).then((r) => done(r.violations))"
-        )
-        return [f"{v['id']}: {node['html'][:200]}" for v in found for node in v["nodes"]]
-
-    assert violations("document") == []
+    page.load_axe()
+    assert page.violations("document") == []
     page.find("#gallery-least + ul button").click()
     Select(page.find("#person-joint")).select_by_index(2)
-    assert violations("'#person'") == []
+    assert page.violations("'#person'") == []
