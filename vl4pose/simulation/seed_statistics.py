@@ -157,9 +157,11 @@ def sign_flip_p(differences: npt.ArrayLike) -> float:
     Fisher's randomisation test (The Design of Experiments, 1935): of the 2^R ways to give the
     differences signs, the share whose sum is at least as far from zero. It asks only that the
     differences be symmetric, but cannot be below 2 / 2^R: with 5 seeds 0.0625, so that nothing
-    would ever be called significant. Verdicts therefore rest on the t-test, which is exact where
-    differences over seeds are normal (each is the difference of two means over a test set) and, as
-    the tests of this module measure, close to its level where they are not.
+    would ever be called significant. Verdicts therefore rest on the t-test. It is exact where
+    differences over seeds are normal, which those of means over a test set nearly are. Where they
+    are not, it finds a difference that is not there, in place of 5 % of the time, in 3 % with 3 or
+    5 seeds (Laplace), in 8 and 7 % (uniform), in 12 % (exponential, which only a strategy that
+    fails now and then comes near); 200,000 simulated experiments each.
     """
     kept = _without_nan(differences)
     if not 1 <= len(kept) <= _MOST_FLIPPED:

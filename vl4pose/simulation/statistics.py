@@ -212,7 +212,8 @@ class Summary:
     metrics : tuple of MetricSummary
         The first is the one that the head of a page is about.
     seconds : dict of str to dict of str to tuple of StageSeconds
-        Of each strategy, stage and cycle; "score" and "select" where there was a choice to make.
+        Of each strategy, stage and cycle, with those that it shares with others of the seed;
+        "score" and "select" where there was a choice to make.
     missing : tuple of Missing
     fine_tuned : bool
         Whether each cycle trains the network of the last one further.
@@ -365,11 +366,17 @@ class _Table:
             for cycle in range(len(self.num_labels)):
                 of = [self.records.get((strategy, seed, cycle)) for seed in self.plan.seeds]
                 measured = [
-                    record.seconds[stage]
+                    sum(seconds)
                     for record in of
                     if record is not None
-                    and stage in record.seconds
                     and (record.selected or stage in _WITHOUT_CHOICE)
+                    and (
+                        seconds := [
+                            among[stage]
+                            for among in (record.seconds, record.shared_seconds)
+                            if stage in among
+                        ]
+                    )
                 ]
                 mean = sum(measured) / len(measured) if measured else math.nan
                 cycles.append(StageSeconds(mean, len(measured)))
