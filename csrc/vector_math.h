@@ -29,22 +29,16 @@ VL4POSE_HOST_DEVICE constexpr D all_lanes(double value) {
   return value - D{};  // and not plus, for the sign of a zero
 }
 
-// For x up to 700, and -inf.
+// For x up to 700, and -inf. What would be below the normal numbers is 0.
 template <class D>
 VL4POSE_HOST_DEVICE constexpr D exponential(D x) {
   constexpr double kInverseLn2 = 1.44269504088896338700;
   // Added to a number, it leaves the nearest integer in the last bits.
   constexpr double kRound = 0x1.8p52;
-  constexpr double kSmall = -650.0, kNone = -746.0;
+  constexpr double kSmallest = -708.0;
   using Bits = typename BitsOf<D>::type;
-  // What gives 0 is not computed: processors take long for results below the normal numbers.
-  const auto is_some = x > all_lanes<D>(kNone);
-  x = is_some ? x : D{};
-  // 2^(n + 128) of the smallest, whose own 2^n may be no normal number.
-  const D round = x < all_lanes<D>(kSmall) ? all_lanes<D>(kRound + 128.0) : all_lanes<D>(kRound);
-  const D scale = x < all_lanes<D>(kSmall) ? all_lanes<D>(0x1p-128) : all_lanes<D>(1.0);
-  const D shifted = x * kInverseLn2 + round;
-  const D n = shifted - round;
+  const D shifted = x * kInverseLn2 + kRound;
+  const D n = shifted - kRound;
   const D r = (x - n * kLn2High) - n * kLn2Low;
   // The Taylor series, (exp r - 1 - r) / r^2, in pairs of terms that do not wait for each other;
   // the first one left out is 4e-18.
@@ -54,9 +48,9 @@ VL4POSE_HOST_DEVICE constexpr D exponential(D x) {
   const D q8 =
       (1.0 / 3628800 + r * (1.0 / 39916800)) + r2 * (1.0 / 479001600 + r * (1.0 / 6227020800));
   const D y = 1.0 + (r + r2 * (q0 + r4 * q4 + r8 * q8));
-  const Bits power = std::bit_cast<Bits>(y) + (std::bit_cast<Bits>(shifted) << 52);
-  const D result = std::bit_cast<D>(power) * scale;
-  return is_some ? result : D{};
+  // Times 2^n.
+  const D result = std::bit_cast<D>(std::bit_cast<Bits>(y) + (std::bit_cast<Bits>(shifted) << 52));
+  return x > all_lanes<D>(kSmallest) ? result : D{};
 }
 
 // For normal numbers above 0.

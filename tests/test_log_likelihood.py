@@ -151,6 +151,23 @@ def test_scores_equal_the_twin(batch: Batch) -> None:
     assert_same_bits(vl4pose.score(batch.heatmaps, batch.params, **options), result.score)
 
 
+@pytest.mark.parametrize("num_peaks", [6, 24])  # a double can count 6**255 poses, but not 24**255
+@pytest.mark.parametrize("parent", [lambda j: j - 1, lambda j: 0, lambda j: (j - 1) // 2])
+def test_marginal_of_numbers_of_poses_beyond_a_double(num_peaks: int, parent: Any) -> None:
+    J, L = 255, 254
+    links = [(parent(j), j) for j in range(1, J)]
+    rng = np.random.default_rng(num_peaks)
+    heatmaps = rng.random((2, J, 24, 24))
+    # In the first image all poses are nearly as probable, in the second few are.
+    params = np.stack([rng.uniform(2, 20, (2, L)), np.full((2, L), 20.0)], axis=-1)
+    params[1, :, 1] = rng.uniform(-1, 1, L)
+    options: dict[str, Any] = {"num_peaks": num_peaks, "min_distance": 1, "method": "marginal"}
+    result = vl4pose.analyze(heatmaps, params, skeleton=tree(links), **options)
+    twin = reference.analyze(heatmaps, params, skeleton=tree(links), **options)
+    assert_allclose(result.score, twin.score, rtol=1e-12)
+    assert_allclose(result.posterior, twin.posterior, rtol=0, atol=1e-9)
+
+
 def test_all_methods_agree_when_every_joint_has_one_peak() -> None:
     skeleton = tree([(2, 0), (2, 1), (0, 3)])
     xy = [(3, 9), (8, 1), (5, 5), (0, 11)]
