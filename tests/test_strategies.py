@@ -723,6 +723,33 @@ class TestTables:
     def test_a_strategy_s_name_is_known_there(self, name: str, other: str) -> None:
         assert parse_strategy(name) == parse_strategy(other)
 
+    @pytest.mark.parametrize(
+        ("name", "hint"),
+        [
+            ("Core Set", ": that is diversity 'k-centre' with a shortlist of 1.0"),
+            ("kaplan-lensu", ": that is strategy 'confidence' with diversity 'k-centre'"),
+            ("mc-dropout", ", which needs more than a table of scores has"),
+            ("mc-drop", ""),
+        ],
+    )
+    def test_one_that_a_table_does_not_do_for_says_why(self, name: str, hint: str) -> None:
+        with pytest.raises(ValueError, match=f"strategy must be one of .*got '{name}'{hint}$"):
+            vl4pose.select([1.0], 1, strategy=name)
+
+    def test_core_set_is_a_diversity_of_tables(self) -> None:
+        points, known = RNG(0).normal(size=(40, 3)), RNG(1).normal(size=(4, 3))
+        rows = vl4pose.select(
+            np.zeros(40), 10, embeddings=points, labelled=known, shortlist=1.0
+        ).rows
+        pools = Pool(40, {"embedding": points}), Pool(4, {"embedding": known})
+        assert_array_equal(rows, CoreSet().select(*pools, 10, RNG(0)))
+
+    def test_the_recipe_of_kaplan_and_lensu_is_two_options_of_tables(self) -> None:
+        confidence, points = RNG(0).random(50), RNG(1).normal(size=(50, 3))
+        rows = vl4pose.select(confidence, 5, strategy="confidence", embeddings=points).rows
+        pool = Pool(50, {"confidence": confidence[:, None], "embedding": points})
+        assert_array_equal(rows, KaplanLensu(approximate=False).select(pool, NOTHING, 5, RNG(0)))
+
 
 class TestPool:
     def test_arrays_are_found_by_name(self) -> None:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from vl4pose.active.score_columns import ScoreColumns
 from vl4pose.active.strategies.pool import Pool
-from vl4pose.active.strategies.registry import make_strategy, spelled
+from vl4pose.active.strategies.registry import STRATEGIES, make_strategy, spelled
 from vl4pose.skeleton import nearest, shown
 
 __all__ = ["RANKINGS", "Ranking", "parse_strategy", "priorities"]
@@ -38,6 +38,11 @@ _OTHER_NAMES = {
     "mpe": "entropy",
     "1-confidence": "confidence",
     "heatmap-activation": "confidence",
+}
+# Strategies whose second step is an option of its own.
+_IN_OTHER_WORDS = {
+    "core-set": ": that is diversity 'k-centre' with a shortlist of 1.0",
+    "kaplan-lensu": ": that is strategy 'confidence' with diversity 'k-centre'",
 }
 
 
@@ -100,7 +105,10 @@ def parse_strategy(strategy: Any, lowest_first: bool = False) -> Ranking:
     name = "+".join(parts)
     if name not in RANKINGS:
         valid = (*RANKINGS, f"{_COLUMN}NAME")
-        raise ValueError(f"strategy must be {nearest(strategy, valid)}, got {strategy!r}")
+        hint = _IN_OTHER_WORDS.get(spelled(strategy), "")
+        if not hint and spelled(strategy) in STRATEGIES:
+            hint = ", which needs more than a table of scores has"
+        raise ValueError(f"strategy must be {nearest(strategy, valid)}, got {strategy!r}{hint}")
     if lowest_first:
         raise ValueError(
             f"lowest_first must be left out with strategy {name!r}, which has a direction of its "

@@ -23,8 +23,8 @@ class CoreSet(StepwiseStrategy):
 
     The paper starts from the greedy choice and betters it by mixed-integer programs that leave some
     outliers out; we stop at the greedy one, as most do who compare with it. Its distances are
-    between the activations of a classifier's last layers. Here they are between pooled features of
-    the pose network.
+    between activations of a classifier's last fully connected layer. Here they are between pooled
+    features of the pose network.
 
     Cost: one pass of the pose network for each of the N images of the pool and the M labelled ones;
     then at most (M + budget) N distances in D dimensions, of which k-centre leaves most out.
