@@ -46,13 +46,17 @@ CONFIGS = {False: HERE / "lsp_simulation.toml", True: HERE / "lsp_paper.toml"}
 MORE_TO_DO = 3  # exit status of vl4pose simulate
 # What is smaller in a trial, by table. All else is as it is.
 SMALL: Mapping[str, Mapping[str, Any]] = {
-    "data": {"train_options": {"limit": 60}, "test_options": {"limit": 20}},
+    "data": {
+        "train_options": {"size": 64, "limit": 60},
+        "test_options": {"size": 64, "limit": 20},
+        "input_size": 64,
+    },
     "simulation": {"start": 16, "budget": 8, "seeds": 2},
     "network": {"options": {"channels": 16}},
     "training": {"steps": 2, "epochs": None, "batch_size": 8, "compile": False},
     "heads": {"steps": 2, "epochs": None, "batch_size": 8},
-    "scoring": {"batch_size": 16},
-    "run": {"device": "cpu"},
+    "scoring": {"batch_size": 32, "min_distance": 2},
+    "run": {"device": "cpu", "threads": 1},
 }
 
 
