@@ -14,10 +14,8 @@ from torch import nn  # noqa: E402
 from training_figures import one_thread  # noqa: E402, F401
 
 from vl4pose.nn import StackedHourglass, attach  # noqa: E402
-from vl4pose.simulation.gradient_length import (  # noqa: E402
-    expected_squared_gradient_length,
-    last_layer,
-)
+from vl4pose.simulation.gradient_length import expected_squared_gradient_length  # noqa: E402
+from vl4pose.simulation.last_layer import last_layer  # noqa: E402
 from vl4pose.training import heatmap_loss, heatmap_targets  # noqa: E402
 
 

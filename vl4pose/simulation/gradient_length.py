@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vjp, vmap
 
 from vl4pose._options import integer, real
-from vl4pose.scorer import in_eval_mode, split_output
+from vl4pose.scorer import in_eval_mode
+from vl4pose.simulation.last_layer import heatmaps_and_features, is_same, last_layer
 from vl4pose.training.heatmap_targets import PEAK, SIGMA, heatmap_targets
 
-__all__ = ["expected_squared_gradient_length", "last_layer"]
+__all__ = ["expected_squared_gradient_length"]
 
 _MAX_VALUES = 2**24  # 64 MiB of float32
 
@@ -120,45 +120,6 @@ def expected_squared_gradient_length(
     return (probabilities.to(lengths.dtype) * lengths).sum(1)
 
 
-def last_layer(pose: nn.Module, images: Tensor) -> str:
-    """Return the name of the module that a network's heatmaps come out of.
-
-    Parameters
-    ----------
-    pose : torch.nn.Module
-    images : Tensor (B, 3, H, W)
-        Any that it takes.
-
-    Returns
-    -------
-    str
-        Of the modules that have parameters themselves, the last one whose output is the heatmaps of
-        the last stack; where there is none, the last one that is run.
-
-    Raises
-    ------
-    ValueError
-        ``pose must run a module that has parameters``.
-    """
-    names: dict[nn.Module, str] = {module: name for name, module in pose.named_modules()}
-    run: list[tuple[str, Any]] = []
-    hooks = [
-        module.register_forward_hook(lambda module, _, output: run.append((names[module], output)))
-        for module in names
-        if any(True for _ in module.parameters(recurse=False))
-    ]
-    try:
-        with torch.no_grad(), in_eval_mode(pose):
-            heatmaps = _heatmaps(pose(images[:1]))[:, -1]
-    finally:
-        for hook in hooks:
-            hook.remove()
-    if not run:
-        raise ValueError("pose must run a module that has parameters, got one that runs none")
-    same = [name for name, output in run if _is_same(output, heatmaps)]
-    return same[-1] if same else run[-1][0]
-
-
 def _of_last_convolution(
     pose: nn.Module,
     images: Tensor,
@@ -183,10 +144,10 @@ def _of_last_convolution(
     seen: list[tuple[Tensor, Tensor]] = []
     hook = layer.register_forward_hook(lambda _, given, output: seen.append((given[0], output)))
     try:
-        heatmaps = _heatmaps(pose(images))
+        heatmaps, _ = heatmaps_and_features(pose(images))
     finally:
         hook.remove()
-    if len(seen) != 1 or not _is_same(seen[0][1], heatmaps[:, -1]):
+    if len(seen) != 1 or not is_same(seen[0][1], heatmaps[:, -1]):
         return None
     heatmaps = _widened(heatmaps)
     (B, S, J, H, W), k = heatmaps.shape, keypoints.shape[1]
@@ -224,7 +185,8 @@ def _of_image(
     others = {name: tensor for name, tensor in of_all.items() if name not in chosen}
 
     def heatmaps_by(weights: Mapping[str, Tensor]) -> Tensor:
-        return _widened(_heatmaps(functional_call(pose, {**others, **weights}, (image[None],))))[0]
+        output = functional_call(pose, {**others, **weights}, (image[None],))
+        return _widened(heatmaps_and_features(output)[0])[0]
 
     heatmaps, pull_back, *_ = vjp(heatmaps_by, chosen)
     step = max(limit // max(sum(map(Tensor.numel, chosen.values())), heatmaps.numel()), 1)
@@ -308,26 +270,6 @@ def _parameter_names(
     if not found:
         raise ValueError("parameters must name at least one, got none")
     return [name for name in known if name in found]
-
-
-def _heatmaps(output: Any) -> Tensor:
-    """Return heatmaps (B, S, J, H, W) out of what a network returned."""
-    heatmaps, _ = split_output(output)
-    if not isinstance(heatmaps, Tensor) or heatmaps.ndim not in (4, 5):
-        got = tuple(heatmaps.shape) if isinstance(heatmaps, Tensor) else type(heatmaps).__name__
-        raise ValueError(
-            f"pose must return heatmaps (B, J, H, W) or (B, S, J, H, W) as a Tensor, got {got}"
-        )
-    return heatmaps if heatmaps.ndim == 5 else heatmaps[:, None]
-
-
-def _is_same(output: object, heatmaps: Tensor) -> bool:
-    return (
-        isinstance(output, Tensor)
-        and output.shape == heatmaps.shape
-        and output.dtype == heatmaps.dtype
-        and torch.equal(output, heatmaps)
-    )
 
 
 def _widened(x: Tensor) -> Tensor:

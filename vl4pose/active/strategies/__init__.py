@@ -37,8 +37,8 @@ learning-loss++      Shukla and Ahmed, CVPR workshops    network of the      its
                      2021                                loss
 aleatoric            Kendall and Gal, NeurIPS 2017       network of          its training
                                                          log-variances
-mc-dropout           Gal and Ghahramani, ICML 2016;      the same; dropout   its training; 10
-                     Kendall and Gal, NeurIPS 2017                           passes for one
+mc-dropout           Gal and Ghahramani, ICML 2016;      the same; dropout   its training; the
+                     Kendall and Gal, NeurIPS 2017                           last layer 30 times
 mcd-cke              Caramalau et al., WACV 2021         the same;           the same, N + M more
                                                          embedding           passes, (M + b) N
                                                                              distances

@@ -21,7 +21,7 @@ class _Sampled(Strategy):
     head = "log-variance"
     dropout = True
 
-    def __init__(self, *, num_samples: int = 10, dropout_rate: float = 0.1) -> None:
+    def __init__(self, *, num_samples: int = 30, dropout_rate: float = 0.3) -> None:
         self.num_samples = integer(num_samples, "num_samples", 2)
         self.dropout_rate = real(dropout_rate, "dropout_rate", 0.0, 0.99)
         self.observation_options = {
@@ -38,9 +38,9 @@ class MCDropout(_Sampled):
     Parameters
     ----------
     num_samples : int, at least 2
-        Passes with different parts of the network dropped, T.
+        Samples, each with other channels dropped, T.
     dropout_rate : float, 0 to 0.99
-        Which share is dropped.
+        How likely each channel is to be dropped.
 
     Raises
     ------
@@ -50,16 +50,18 @@ class MCDropout(_Sampled):
     Notes
     -----
     Monte Carlo dropout of Gal and Ghahramani [1]_. A joint's predictive variance is that of Kendall
-    and Gal [2]_: the mean over T passes of the keypoint's square, less the square of its mean, and
-    the mean of the variances that a small network predicts from the same passes' features, as for
+    and Gal [2]_: the mean over T samples of the keypoint's square, less the square of its mean, and
+    the mean of the variances that a small network predicts from the same samples' features, as for
     `Aleatoric`. It is summed over x and y. An image's rank is its mean over joints.
 
-    The papers train the network with dropout. Ours is trained without, so that all strategies can
-    share it, and dropout is put into a copy of it that is asked for the variance alone:
-    :func:`vl4pose.simulation.predictive_variance.predictive_variance` says where.
+    The papers train the network with dropout, before every layer. Ours is trained without, so that
+    all strategies can share it; channels are dropped for this variance alone, and before the last
+    layer alone, for what was not trained to it breaks down otherwise:
+    :func:`vl4pose.simulation.predictive_variance.predictive_variance` has the numbers. There the
+    predicted variance is the same in all samples.
 
-    Cost: T passes of the pose network for each of the N images, and of the small network on its
-    features; once in a cycle, the latter's training on the M labelled images.
+    Cost: one pass of the pose network for each of the N images and T of its last layer, and the
+    small network on its features; once in a cycle, the latter's training on the M labelled images.
 
     References
     ----------

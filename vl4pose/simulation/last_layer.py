@@ -1,0 +1,78 @@
+"""Which layer a network's heatmaps come out of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vl4pose.scorer import in_eval_mode, split_output
+
+__all__ = ["heatmaps_and_features", "is_same", "last_layer"]
+
+
+def last_layer(pose: nn.Module, images: Tensor) -> str:
+    """Return the name of the module that a network's heatmaps come out of.
+
+    Parameters
+    ----------
+    pose : torch.nn.Module
+    images : Tensor (B, 3, H, W)
+        Any that it takes.
+
+    Returns
+    -------
+    str
+        Of the modules that have parameters themselves, the last one whose output is the heatmaps of
+        the last stack; where there is none, the last one that is run.
+
+    Raises
+    ------
+    ValueError
+        ``pose must run a module that has parameters``.
+    """
+    names: dict[nn.Module, str] = {module: name for name, module in pose.named_modules()}
+    run: list[tuple[str, Any]] = []
+    hooks = [
+        module.register_forward_hook(lambda module, _, output: run.append((names[module], output)))
+        for module in names
+        if any(True for _ in module.parameters(recurse=False))
+    ]
+    try:
+        with torch.no_grad(), in_eval_mode(pose):
+            heatmaps = heatmaps_and_features(pose(images[:1]))[0][:, -1]
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not run:
+        raise ValueError("pose must run a module that has parameters, got one that runs none")
+    same = [name for name, output in run if is_same(output, heatmaps)]
+    return same[-1] if same else run[-1][0]
+
+
+def heatmaps_and_features(output: Any) -> tuple[Tensor, Any]:
+    """Return heatmaps (B, S, J, H, W), and features or None, of what a network returned.
+
+    Raises
+    ------
+    TypeError, ValueError
+        ``pose must return ...``.
+    """
+    heatmaps, features = split_output(output)
+    if not isinstance(heatmaps, Tensor) or heatmaps.ndim not in (4, 5):
+        got = tuple(heatmaps.shape) if isinstance(heatmaps, Tensor) else type(heatmaps).__name__
+        raise ValueError(
+            f"pose must return heatmaps (B, J, H, W) or (B, S, J, H, W) as a Tensor, got {got}"
+        )
+    return heatmaps if heatmaps.ndim == 5 else heatmaps[:, None], features
+
+
+def is_same(output: object, heatmaps: Tensor) -> bool:
+    """Return whether what a layer returned is these heatmaps."""
+    return (
+        isinstance(output, Tensor)
+        and output.shape == heatmaps.shape
+        and output.dtype == heatmaps.dtype
+        and torch.equal(output, heatmaps)
+    )
