@@ -131,23 +131,34 @@ def _undecided(
     Between two cycles the mean of the curves is a line and their variance a parabola, so that the
     ends are roots of parabolas.
     """
-    n = len(away)
+    share = critical**2 / len(away)
     found: list[float] = []
     for start in range(len(labels) - 1):
-        first, slope = away[:, start], np.diff(away[:, start : start + 2], axis=1)[:, 0]
-        covariance = np.atleast_2d(np.cov(first, slope))
+        first, slope = away[:, start], away[:, start + 1] - away[:, start]
         mean, rise = first.mean(), slope.mean()
-        share = critical**2 / n
+        spread, turn = first - mean, slope - rise
+        var, cov, var_slope = (
+            float(product.sum()) / (len(away) - 1)
+            for product in (spread * spread, spread * turn, turn * turn)
+        )
         # (mean + rise u)^2 - share (variance at u), by powers of u in [0, 1]
-        constant = mean**2 - share * covariance[0, 0]
-        linear = 2 * (mean * rise - share * covariance[0, 1])
-        square = rise**2 - share * covariance[1, 1]
+        constant = mean**2 - share * var
+        linear = 2 * (mean * rise - share * cov)
+        square = rise**2 - share * var_slope
+        places = [u for u, f in ((0.0, constant), (1.0, constant + linear + square)) if f <= 0]
+        places += [root for root in _roots(square, linear, constant) if 0 <= root <= 1]
         step = labels[start + 1] - labels[start]
-        ends = [u for u, f in ((0.0, constant), (1.0, constant + linear + square)) if f <= 0]
-        roots = [
-            float(root.real)
-            for root in np.roots([square, linear, constant])
-            if abs(root.imag) <= 1e-9 and 0 <= root.real <= 1
-        ]
-        found += [float(labels[start] + step * u) for u in (*ends, *roots)]
+        found += [float(labels[start] + step * u) for u in places]
     return (min(found), max(found)) if found else None
+
+
+def _roots(square: float, linear: float, constant: float) -> list[float]:
+    """Return where a parabola is zero; nowhere, where it is zero everywhere."""
+    if square == 0:
+        return [-constant / linear] if linear else []
+    inside = linear**2 - 4 * square * constant
+    if inside < 0:
+        return []
+    # Without a difference of nearly equal numbers.
+    half = -(linear + math.copysign(math.sqrt(inside), linear)) / 2
+    return [half / square, constant / half] if half else [0.0]

@@ -437,10 +437,10 @@ def _metric_summary(
         ]
 
     comparisons = _corrected(compared([(name, baseline) for name in others]), level, up)
-    either = list(itertools.combinations(others, 2))
+    sign = 1 if up else -1
     ordered = [  # the better one first
-        (one.versus, one.strategy) if one.curve.mean * (1 if up else -1) < 0 else pair
-        for one, pair in zip(compared(either), either, strict=True)
+        pair if sign * _mean_difference(values[pair[0]], values[pair[1]]) >= 0 else pair[::-1]
+        for pair in itertools.combinations(others, 2)
     ]
     pairs = _corrected(compared(ordered), level, up)
     growth = _growth(values[baseline], comparisons, level, up) if others else None
@@ -468,9 +468,7 @@ def _comparison(
     num_comparisons: int,
 ) -> Comparison:
     ours, theirs = (values[name] for name in pair)
-    there = ~np.isnan(ours) & ~np.isnan(theirs)
-    last = _last_cycle(there)
-    both = there[:, : last + 1].all(axis=1) & (last >= 0)
+    last, both = _compared_as_far(ours, theirs)
 
     def difference(first: npt.ArrayLike, second: npt.ArrayLike) -> Difference:
         return paired_difference(first, second, level, num_comparisons=num_comparisons)
@@ -496,6 +494,20 @@ def _comparison(
         ),
         "unknown",
     )
+
+
+def _compared_as_far(ours: Float64Array, theirs: Float64Array) -> tuple[int, npt.NDArray[np.bool_]]:
+    """Return up to which cycle two strategies are compared, and in which seeds."""
+    there = ~np.isnan(ours) & ~np.isnan(theirs)
+    last = _last_cycle(there)
+    return last, np.asarray(there[:, : last + 1].all(axis=1) & (last >= 0), np.bool_)
+
+
+def _mean_difference(ours: Float64Array, theirs: Float64Array) -> float:
+    """Return the mean of what a comparison's curve is of; 0 where there is nothing."""
+    last, both = _compared_as_far(ours, theirs)
+    away = (ours - theirs)[both, 1 : last + 1]
+    return float(away.mean()) if away.size else 0.0
 
 
 def _last_cycle(there: npt.NDArray[np.bool_]) -> int:
