@@ -22,7 +22,8 @@ echo "$packages" > "$("$python" -c "import sysconfig; print(sysconfig.get_path('
 tests=(tests/test_local_maxima.py tests/test_weights.py tests/test_log_likelihood.py
   tests/test_refine.py tests/test_decode.py tests/test_score.py tests/test_gradients.py)
 "$python" -P -m pytest -q -n auto -p no:cacheprovider \
-  -k "cuda_emulated and not batch_is_never_copied and not forked_during" "${@:-${tests[@]}}"
+  --kernels cuda_emulated -k "cuda_emulated and not batch_is_never_copied and not forked_during" \
+  "${@:-${tests[@]}}"
 # Bit for bit the results of every CPU capability; but there is one more of these.
 "$python" -P -m pytest -q -n auto -p no:cacheprovider tests/test_cpu_capability.py \
   --deselect tests/test_cpu_capability.py::test_names

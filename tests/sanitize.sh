@@ -31,4 +31,5 @@ widest=$(cd "$work" && "$python" -c "import vl4pose; print(vl4pose.cpu_capabilit
 tests=(tests/test_local_maxima.py tests/test_weights.py tests/test_log_likelihood.py
   tests/test_refine.py tests/test_decode.py tests/test_score.py tests/test_k_centre.py)
 "$python" -P -m pytest -q -n auto --capture=sys -p no:cacheprovider \
-  -k "$widest and not batch_is_never_copied and not forked_during" "${@:-${tests[@]}}"
+  --kernels "$widest" -k "$widest and not batch_is_never_copied and not forked_during" \
+  "${@:-${tests[@]}}"
