@@ -86,3 +86,17 @@ def test_half_precision_heatmaps_are_compared_in_single() -> None:
     loss = heatmap_loss(heatmaps, torch.tensor([[[3.0, 3.0]]]))
     assert loss.dtype == torch.float32
     assert loss.isfinite()
+
+
+def test_loss_of_each_image() -> None:
+    rng = torch.Generator().manual_seed(0)
+    keypoints = 8 * torch.rand(3, 2, 2, generator=rng)
+    visible = torch.tensor([[True, True], [True, False], [False, False]])
+    heatmaps = torch.rand(3, 2, 2, 8, 8, generator=rng)
+    found = heatmap_loss(heatmaps, keypoints, visible=visible, reduction="image")
+    expected = [
+        heatmap_loss(heatmaps[i : i + 1], keypoints[i : i + 1], visible=visible[i : i + 1])
+        for i in range(3)
+    ]
+    torch.testing.assert_close(found, torch.stack(expected))
+    assert found[2] == 0
