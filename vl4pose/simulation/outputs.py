@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,14 +95,11 @@ def read_summary(
             "runs/STRATEGY/seed-S/cycle-C.json"
         )
     content = _content(folder)
-    plan = None
-    if content is not None:
-        plan = _plan(content, folder / "simulation.json")
-        baseline = content.get("baseline") if baseline is None else baseline
-    else:
+    if content is None:
         summary = summarise(records, baseline=baseline, level=level)
-        titles = {name: _title(name) for name in summary.strategies}
-        plan = Plan(summary.strategies, summary.seeds, len(summary.num_labels), titles)
+        return replace(summary, titles={name: _title(name) for name in summary.strategies})
+    plan = _plan(content, folder / "simulation.json")
+    baseline = content.get("baseline") if baseline is None else baseline
     return summarise(records, plan=plan, baseline=baseline, level=level)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -198,10 +199,15 @@ def detectable_difference(
     From the non-central t distribution; that significance may be found on the wrong side is left
     out. ``std`` is itself an estimate: with 3 seeds the truth may well be half or twice as large.
     """
+    return _detectable_errors(num_seeds, alpha, power) * std / math.sqrt(num_seeds)
+
+
+@cache
+def _detectable_errors(num_seeds: int, alpha: float, power: float) -> float:
+    """Return the same in standard errors of the mean difference."""
     special = _special()
-    df = num_seeds - 1
-    critical = special.stdtrit(df, 1 - alpha / 2)
-    return float(special.nctdtrinc(df, 1 - power, critical)) * std / math.sqrt(num_seeds)
+    critical = special.stdtrit(num_seeds - 1, 1 - alpha / 2)
+    return float(special.nctdtrinc(num_seeds - 1, 1 - power, critical))
 
 
 def holm(p: npt.ArrayLike) -> Float64Array:
