@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import math
 import re
 
@@ -23,8 +25,7 @@ from vl4pose.losses import (  # noqa: E402
     learning_loss_plus_plus,
     log_variance_loss,
 )
-from vl4pose.nn.learning_loss_net import LearningLossNet, MultiScaleLossNet  # noqa: E402
-from vl4pose.nn.log_variance_net import LogVarianceNet  # noqa: E402
+from vl4pose.nn import LearningLossNet, LogVarianceNet, MultiScaleLossNet  # noqa: E402
 
 NAN = math.nan
 OF_PAIRS = [learning_loss, learning_loss_plus_plus]
@@ -270,6 +271,46 @@ def test_what_is_no_visible() -> None:
         log_variance_loss(*three, visible=torch.ones(3, dtype=torch.bool))
     with pytest.raises(TypeError, match="visible must be a tensor, got bool"):
         log_variance_loss(*three, visible=True)
+
+
+def three_losses():
+    """Return each loss with arguments of its own, of which the first is predicted."""
+    rng = torch.Generator().manual_seed(0)
+    predicted, losses = torch.randn(2, 6, generator=rng)
+    log_variance, *points = (
+        torch.randn(2, 3, generator=rng),
+        *torch.randn(2, 2, 3, 2, generator=rng),
+    )
+    return {
+        "learning_loss": (learning_loss, predicted, losses.abs()),
+        "learning_loss_plus_plus": (learning_loss_plus_plus, predicted, losses.abs()),
+        "log_variance_loss": (log_variance_loss, log_variance, *points),
+    }
+
+
+@pytest.mark.parametrize("name", three_losses())
+class TestTorch:
+    def test_is_compiled_in_one_piece(self, name: str) -> None:
+        loss, *given = three_losses()[name]
+        compiled = torch.compile(loss, fullgraph=True, backend="eager")
+        torch.testing.assert_close(compiled(*given), loss(*given))
+
+    def test_is_transformed(self, name: str) -> None:
+        loss, predicted, *others = three_losses()[name]
+        gradient = torch.func.grad(loss)(predicted, *others)
+        predicted.requires_grad_()
+        (expected,) = torch.autograd.grad(loss(predicted, *others), predicted)
+        torch.testing.assert_close(gradient, expected)
+        given = [torch.stack([each, 2 * each]) for each in (predicted.detach(), *others)]
+        found = torch.func.vmap(loss)(*given)
+        torch.testing.assert_close(found[1], loss(*(each[1] for each in given)))
+
+
+@pytest.mark.parametrize("name", ["losses", "nn.learning_loss_net", "nn.log_variance_net"])
+def test_examples_of_the_documentation_run(name: str) -> None:
+    result = doctest.testmod(importlib.import_module(f"vl4pose.{name}"))
+    assert result.attempted > 0
+    assert result.failed == 0
 
 
 # Networks ----------------------------------------------------------------------------------------

@@ -18,9 +18,12 @@ from vl4pose.losses import (  # noqa: E402
     log_variance_loss,
     nll_loss,
 )
-from vl4pose.nn import AuxiliaryNet  # noqa: E402
-from vl4pose.nn.learning_loss_net import LearningLossNet, MultiScaleLossNet  # noqa: E402
-from vl4pose.nn.log_variance_net import LogVarianceNet  # noqa: E402
+from vl4pose.nn import (  # noqa: E402
+    AuxiliaryNet,
+    LearningLossNet,
+    LogVarianceNet,
+    MultiScaleLossNet,
+)
 from vl4pose.simulation.heads import HEADS, highest_pixels  # noqa: E402
 from vl4pose.training import heatmap_loss  # noqa: E402
 

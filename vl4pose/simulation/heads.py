@@ -16,9 +16,7 @@ from vl4pose.losses import (
     log_variance_loss,
     nll_loss,
 )
-from vl4pose.nn import AuxiliaryNet
-from vl4pose.nn.learning_loss_net import LearningLossNet, MultiScaleLossNet
-from vl4pose.nn.log_variance_net import LogVarianceNet
+from vl4pose.nn import AuxiliaryNet, LearningLossNet, LogVarianceNet, MultiScaleLossNet
 from vl4pose.skeleton import Skeleton
 from vl4pose.training.heatmap_targets import PEAK, SIGMA, heatmap_loss
 
