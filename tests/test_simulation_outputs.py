@@ -184,8 +184,8 @@ def test_a_simulation_that_is_not_finished_has_its_outputs_too(tmp_path):
     records = [r for r in records if not (r.seed == 3 and r.cycle > 0 and r.strategy == "random")]
     summary = write_outputs(folder_of(tmp_path, records, PLAN))
     said = [
-        "Cycles 1 to 4 of seed 3 are not there: Random.",
-        "Cycles 0 to 4 of seed 4 are not there: Random and VL4Pose.",
+        "Cycles 2 to 5 of seed 3 are not there: Random.",
+        "Cycles 1 to 5 of seed 4 are not there: Random and VL4Pose.",
         "Not begun: Core-Set.",
     ]
     assert json.loads((tmp_path / "summary.json").read_text())["missing"] == said
@@ -245,7 +245,7 @@ def test_a_metric_without_a_number_has_a_page_that_says_so(tmp_path):
     ]
     write_outputs(folder_of(tmp_path, records))
     assert "No cycle has a number to show." in (tmp_path / "simulation.html").read_text()
-    assert "PCK@0.2 is not a number in cycle 0" in (tmp_path / "summary.json").read_text()
+    assert "PCK@0.2 is not a number in cycle 1" in (tmp_path / "summary.json").read_text()
 
 
 # --- for people ---------------------------------------------------------------------------------

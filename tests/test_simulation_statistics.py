@@ -208,6 +208,16 @@ def test_curves_that_do_not_grow_say_nothing_of_labels():
     )
 
 
+def test_an_accuracy_that_the_start_set_has_needs_no_more_labels():
+    """Random gets worse: what it ends with, the start set is clearly better than."""
+    rng = np.random.default_rng(0)
+    falling = np.linspace(0.5, 0.4, 4) + rng.normal(0, 0.005, (2, 5, 4))
+    falling[1, :, 0] = falling[0, :, 0]
+    of = labels_saved(falling[1], falling[0], LABELS, 3)
+    assert (of.needed, of.low, of.high) == (100, 100, 100)
+    assert of.saved == 300
+
+
 def test_one_seed_has_labels_saved_without_an_interval():
     of = labels_saved([[0.1, 0.3]], [[0.1, 0.2]], (100, 200), 1)
     assert of.saved == pytest.approx(50)
@@ -421,8 +431,8 @@ def test_runs_that_are_missing_are_left_out_in_pairs_and_named():
     assert [one.num_seeds for one in of] == [5, 5, 4, 4, 4]
     assert Missing("vl4pose", 3, (2, 3, 4), None) in summary.missing
     assert missing_sentences(summary) == [
-        "Cycles 0 to 4 of seed 4 are not there: random.",
-        "Cycles 2 to 4 of seed 3 are not there: vl4pose.",
+        "Cycles 1 to 5 of seed 4 are not there: random.",
+        "Cycles 3 to 5 of seed 3 are not there: vl4pose.",
         "Not begun: aleatoric.",
     ]
     assert "So far: 3 of 5 seeds." in sentences(summary)[0]
@@ -451,7 +461,7 @@ def test_a_metric_that_is_not_a_number_is_left_out_and_named():
     assert by_name["vl4pose"].seeds == (0, 1, 3, 4)
     assert by_name["core-set"].seeds == (0, 1, 2, 3, 4)
     assert summary.metrics[1].comparisons[0].curve.num_seeds == 5
-    assert missing_sentences(summary) == ["PCK@0.2 is not a number in cycle 3 of seed 2: vl4pose."]
+    assert missing_sentences(summary) == ["PCK@0.2 is not a number in cycle 4 of seed 2: vl4pose."]
 
 
 def test_a_metric_that_is_never_a_number_is_no_error():

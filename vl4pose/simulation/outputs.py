@@ -158,7 +158,8 @@ def _configuration(content: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """Return what the page shows of ``simulation.json``: not what other parts of it show."""
     if content is None:
         return None
-    return {key: content[key] for key in ("version", "data", "config") if key in content}
+    shown = {"version": content.get("version"), "dataset": content.get("data")}
+    return {**shown, **content.get("config", {})}
 
 
 def _pictures(folder: Path, titles: Mapping[str, str]) -> list[tuple[str, Path]]:

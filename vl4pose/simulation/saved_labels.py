@@ -103,10 +103,13 @@ def labels_saved(
         needed = _first_reached(away.mean(axis=0), labels)
     if num_seeds >= 2:
         critical = t_quantile(num_seeds - 1, level)
+        means = away.mean(axis=0)
+        margins = critical * away.std(axis=0, ddof=1) / num_seeds**0.5
         low, high = _undecided(away, labels, critical) or (needed, needed)
-        # Where the last cycle is not clearly better, the other's accuracy may never be reached.
-        last, margin = away[:, -1].mean(), critical * away[:, -1].std(ddof=1) / num_seeds**0.5
-        if last < margin or last == margin != 0:
+        if means[0] > margins[0]:  # clearly there at once
+            low = high = needed
+        # Where the last cycle is not clearly better, the accuracy may never be reached.
+        elif means[-1] < margins[-1] or means[-1] == margins[-1] != 0:
             high = math.inf
     return LabelsSaved(cycle, int(labels[cycle]), needed, low, high, num_seeds, reached)
 

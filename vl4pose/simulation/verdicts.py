@@ -298,7 +298,7 @@ def growth_verdict(summary: Summary, metric: MetricSummary, scale: Scale) -> str
 
 
 def missing_sentences(summary: Summary) -> list[str]:
-    """Return what is missing of the simulation."""
+    """Return what is missing of the simulation; cycles are counted from 1."""
     runs: dict[tuple[str, tuple[int, ...], str | None], list[int]] = {}
     for strategy, seed, cycles, metric in summary.missing:
         runs.setdefault((strategy, cycles, metric), []).append(seed)
@@ -309,7 +309,7 @@ def missing_sentences(summary: Summary) -> list[str]:
     for (seeds, cycles, metric), names in groups.items():
         everyone = len(names) == len(summary.strategies) > 1
         of = "all strategies" if everyone else _listed(names)
-        which = f"cycle{'s' * (len(cycles) > 1)} {_ranges(cycles)}"
+        which = f"cycle{'s' * (len(cycles) > 1)} {_ranges(cycle + 1 for cycle in cycles)}"
         where = f"seed{'s' * (len(seeds) > 1)} {_ranges(seeds)}"
         if metric is not None:
             said.append(f"{metric} is not a number in {which} of {where}: {of}.")
