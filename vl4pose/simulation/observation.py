@@ -24,6 +24,7 @@ from vl4pose.simulation.heads import Head
 from vl4pose.simulation.labelled_images import ImageStack
 from vl4pose.simulation.pace import Pace, TimeUpError
 from vl4pose.simulation.pose_network import Output, PoseNetwork
+from vl4pose.simulation.predictive_variance import predictive_variance
 from vl4pose.training.checkpoints import Checkpoints
 from vl4pose.training.dataset import Annotations
 from vl4pose.training.positions import batches_in_order
@@ -127,7 +128,10 @@ class Observer:
         asked for. Batches are cut by position, so that an interrupted pass comes to the same
         values.
         """
-        own = {"squared_gradient_length": self._look_at_gradients}
+        own = {
+            "predictive_variance": self._look_at_thinned,
+            "squared_gradient_length": self._look_at_gradients,
+        }
         plain = [name for name in names if name not in own]
         found: dict[str, Array] = {}
         if plain:
@@ -208,6 +212,27 @@ class Observer:
             predicted = self.head.head.observe(self._head_output(output))
             found[self.head.head.array or ""] = predicted.float()
         return {name: found[name] for name in names}
+
+    def _look_at_thinned(
+        self, indices: Indices, what: str, directory: Path, found: Mapping[str, Array]
+    ) -> Look:
+        """Return what looks at how far a network with channels dropped spreads keypoints."""
+        options = self.of_arrays.get("predictive_variance", {})
+        head = self.head
+        if head is None or head.head.array != "log_variance":
+            raise ValueError("head must be that of log-variances for the predictive variance")
+
+        def look(names: Sequence[str], inputs: Tensor, rows: Indices) -> dict[str, Tensor]:
+            with self.network.autocast():
+                variance = predictive_variance(
+                    self.network.module,
+                    inputs,
+                    lambda features: head.head.observe(head(features)),
+                    **options,
+                )
+            return {names[0]: variance}
+
+        return look
 
     def _look_at_gradients(
         self, indices: Indices, what: str, directory: Path, found: Mapping[str, Array]
