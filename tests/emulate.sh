@@ -20,19 +20,20 @@ need cmake cmake
 need "$arch-linux-gnu-g++" "$package"
 need "qemu-$arch" qemu-user
 
-work=$(mktemp -d)
+mkdir -p build
+work=$(mktemp -d "$PWD/build/emulate-XXXXXX")  # as deep as other builds, for ccache
 trap 'rm -rf "$work"' EXIT
 "$python" tests/golden.py "$work/golden"
 # Linked statically, so that the emulator needs none of the architecture's libraries.
-cmake -S . -B "$work/build" -DCMAKE_BUILD_TYPE=Release -DVL4POSE_CONFORMANCE=ON \
+cmake -S . -B "$work" -DCMAKE_BUILD_TYPE=Release -DVL4POSE_CONFORMANCE=ON \
   -DVL4POSE_WERROR=ON -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR="$arch" \
   -DCMAKE_CXX_COMPILER="$arch-linux-gnu-g++" -DCMAKE_EXE_LINKER_FLAGS=-static > "$work/log"
 export CMAKE_BUILD_PARALLEL_LEVEL=${CMAKE_BUILD_PARALLEL_LEVEL:-$(nproc)}
-cmake --build "$work/build" >> "$work/log" || { cat "$work/log"; exit 1; }
+cmake --build "$work" >> "$work/log" || { cat "$work/log"; exit 1; }
 result=0
 for cpu in "${cpus[@]}"; do
   echo "$arch, $cpu:"
-  "qemu-$arch" -cpu "$cpu" "$work/build/conformance" "$work/golden" | tee -a "$work/found" ||
+  "qemu-$arch" -cpu "$cpu" "$work/conformance" "$work/golden" | tee -a "$work/found" ||
     result=1
 done
 for capability in "${capabilities[@]}"; do

@@ -6,17 +6,18 @@ packages=$("$1" -c "import sysconfig; print(sysconfig.get_path('purelib'))")
 python=$1
 shift
 cd "$(dirname "$0")/.."
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+mkdir -p build
+work=$(mktemp -d) build=$(mktemp -d "$PWD/build/emulate_cuda-XXXXXX")  # as deep as others, for ccache
+trap 'rm -rf "$work" "$build"' EXIT
 
 # An environment of its own, which sees the other's packages but not its editable vl4pose.
 "$python" -m venv "$work/venv"
 python=$work/venv/bin/python
 echo "$packages" > "$("$python" -c "import sysconfig; print(sysconfig.get_path('purelib'))")/other.pth"
-"$python" -m pip install -q --no-deps . -C build-dir="$work/build" \
+"$python" -m pip install -q --no-deps . -C build-dir="$build" \
   -C cmake.define.VL4POSE_EMULATE_CUDA=ON -C cmake.define.VL4POSE_CUDA=OFF
 
-"$work/build/emulated_group_test" > "$work/log" || { cat "$work/log"; exit 1; }
+"$build/emulated_group_test" > "$work/log" || { cat "$work/log"; exit 1; }
 # Two tests are left out: one measures memory, of which the emulated threads' stacks take more; the
 # other forks while threads run.
 tests=(tests/test_local_maxima.py tests/test_weights.py tests/test_log_likelihood.py

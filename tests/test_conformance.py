@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import copy
 import os
+import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import golden
@@ -34,21 +37,23 @@ def tool(*names: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder in which the program was built."""
+def build() -> Iterator[Path]:
+    """The folder in which the program was built, as the package was: ccache has seen all of it."""
     cmake, maker = tool("cmake"), tool("ninja", "make")
-    folder = tmp_path_factory.mktemp("conformance")
     generator = "Ninja" if Path(maker).stem == "ninja" else "Unix Makefiles"
     threads = os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL") or str(len(os.sched_getaffinity(0)))
-    configure = [cmake, "-S", ROOT, "-B", folder, "-G", generator]
     options = [f"CMAKE_MAKE_PROGRAM={maker}", "CMAKE_BUILD_TYPE=Release", "VL4POSE_CONFORMANCE=ON"]
-    for command in (
-        [*configure, *(f"-D{option}" for option in options)],
-        [cmake, "--build", folder, "--parallel", threads],
-    ):
-        process = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert process.returncode == 0, process.stdout + process.stderr
-    return folder
+    given = shlex.split(os.environ.get("CMAKE_ARGS", ""))
+    (ROOT / "build").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="conformance-", dir=ROOT / "build") as folder:
+        configure = [cmake, "-S", ROOT, "-B", folder, "-G", generator]
+        for command in (
+            [*configure, *given, *(f"-D{option}" for option in options)],
+            [cmake, "--build", folder, "--parallel", threads],
+        ):
+            process = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert process.returncode == 0, process.stdout + process.stderr
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")
