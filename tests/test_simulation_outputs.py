@@ -284,7 +284,7 @@ def test_every_strategy_looks_different_in_all_figures():
     assert len(COLOURS) * len(MARKERS) >= 18
     curves = curves_of(summary, summary.metrics[0])
     assert [curve.strategy for curve in curves] == list(summary.strategies)
-    low, high = value_range(curves, bands=False)
+    low, high = value_range(curves)
     assert all(low < value < high for curve in curves for value in curve.mean)
 
 

@@ -34,7 +34,7 @@ def curves_svg(
     width: float,
     height: float,
     faint: Sequence[Curve] = (),
-    bands: bool = False,
+    banded: Sequence[Curve] = (),
     named: bool = False,
     limits: tuple[float, float] | None = None,
 ) -> str:
@@ -52,14 +52,14 @@ def curves_svg(
         In pixels of the page.
     faint : sequence of Curve
         Others to draw in the background.
-    bands : bool
-        Draw the intervals too.
+    banded : sequence of Curve
+        Those of ``curves`` whose intervals are drawn.
     named : bool
         Write the titles beside the curves' ends.
     limits : (float, float), optional
         The lowest and highest value of the axis; by default those of ``curves``.
     """
-    low, high = value_range(curves, bands=bands) if limits is None else limits
+    low, high = value_range(curves, banded) if limits is None else limits
     low, high = scale.factor * low, scale.factor * high
     labels = sorted({number for curve in curves for number in curve.num_labels})
     titles = max((len(curve.title) for curve in curves), default=0)
@@ -98,7 +98,7 @@ def curves_svg(
     parts += [f'<path class="curve faint" d="{line(curve)}"/>' for curve in faint]
     for curve in curves:
         parts.append(f'<g class="{_class(curve.style)}">')
-        if bands:
+        if curve in banded:
             parts += _bands(curve, scale, x, y)
         parts.append(f'<path class="curve" d="{line(curve)}"/>')
         for i, number in enumerate(curve.num_labels):

@@ -23,6 +23,7 @@ __all__ = [
     "MARKERS",
     "Curve",
     "Style",
+    "banded_of",
     "curves_of",
     "curves_png",
     "draw_curves",
@@ -131,25 +132,32 @@ def panels_of(summary: Summary, curves: Sequence[Curve]) -> list[Curve]:
     return [curve for curve in curves if curve.strategy != summary.baseline]
 
 
-def value_range(curves: Sequence[Curve], *, bands: bool) -> tuple[float, float]:
-    """Return the lowest and highest value of curves, with their bands where these are drawn.
+def banded_of(summary: Summary, curves: Sequence[Curve], with_panels: bool) -> list[Curve]:
+    """Return whose bands are drawn where all curves are: several would hide each other.
+
+    Where each strategy has a panel with both bands, it is the baseline's alone.
+    """
+    return [curve for curve in curves if not with_panels or curve.strategy == summary.baseline]
+
+
+def value_range(curves: Sequence[Curve], banded: Sequence[Curve] = ()) -> tuple[float, float]:
+    """Return the lowest and highest value of curves, and of the bands of some of them.
 
     Bands of few seeds are huge, and those that reach much farther than others are cut.
     """
     means = [value for curve in curves for value in curve.mean]
     low, high = min(means), max(means)
+    bands = [
+        (bottom, top)
+        for curve in banded
+        for bottom, top in zip(curve.low, curve.high, strict=True)
+        if not math.isnan(bottom)
+    ]
     if bands:
-        ends = [value for curve in curves for value in (*curve.low, *curve.high)]
-        known = [value for value in ends if not math.isnan(value)]
-        halves = [
-            (top - bottom) / 2
-            for curve in curves
-            for bottom, top in zip(curve.low, curve.high, strict=True)
-            if not math.isnan(bottom)
-        ]
-        room = max(high - low, 1.2 * float(np.median(halves)) if halves else 0.0)
-        low = max(min([low, *known]), low - room)
-        high = min(max([high, *known]), high + room)
+        half = float(np.median([(top - bottom) / 2 for bottom, top in bands]))
+        room = max(high - low, 1.2 * half)
+        lowest, highest = min(bottom for bottom, _ in bands), max(top for _, top in bands)
+        low, high = max(min(low, lowest), low - room), min(max(high, highest), high + room)
     margin = 0.05 * (high - low)
     if margin <= 1e-6 * abs(high):  # all the same, but for rounding
         margin = 0.01 * abs(high) or 1.0
@@ -223,7 +231,7 @@ def draw_curves(summary: Summary, metric: MetricSummary | None = None) -> Figure
     grid = figure.add_gridspec(1 + lines, columns, height_ratios=[top, *[2.5] * lines])
     _draw_all(figure.add_subplot(grid[0, :]), curves, bool(panels), metric, summary, scale)
     compared = {one.strategy: one for one in metric.comparisons}
-    limits = [scale.factor * end for end in value_range(curves, bands=True)] if curves else []
+    limits = [scale.factor * end for end in value_range(curves, curves)] if curves else []
     for index, curve in enumerate(panels):
         ax = figure.add_subplot(grid[1 + index // columns, index % columns])
         for other in curves:
@@ -257,20 +265,20 @@ def _draw_all(
     summary: Summary,
     scale: Scale,
 ) -> None:
+    banded = banded_of(summary, curves, with_panels)
     for curve in curves:
-        # Bands of more than one hide each other; they are in the panels below.
-        _draw_curve(ax, curve, scale, bands=not with_panels)
+        _draw_curve(ax, curve, scale, bands=curve in banded)
     level = f"{100 * summary.level:g} %"
     of = f"{len(summary.seeds)} seeds" if len(summary.seeds) > 1 else "one seed"
     said = f"{metric.metric}, mean of {of}"
     if with_panels and summary.baseline is not None:
         baseline = summary.titles[summary.baseline]
-        said += f"; below: beside {baseline} (dashed), {level} intervals, paired difference"
+        said += f"; bands: {level} intervals; below, beside {baseline}, with paired differences"
     ax.set_title(said, fontsize=10, loc="left", parse_math=False)
     _quiet_axes(ax, metric, scale, summary, labelled=True)
     if not curves:
         return
-    ax.set_ylim(*(scale.factor * end for end in value_range(curves, bands=not with_panels)))
+    ax.set_ylim(*(scale.factor * end for end in value_range(curves, banded)))
     low, high = ax.get_ylim()
     left, right = ax.get_xlim()
     ends = [(scale.factor * curve.mean[-1] - low) / (high - low) for curve in curves]

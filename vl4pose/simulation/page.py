@@ -14,7 +14,14 @@ from typing import Any
 
 from vl4pose._one_file_page import content_policy, shared_style
 from vl4pose.simulation.curve_svg import curves_svg, key_svg
-from vl4pose.simulation.curves import curves_of, panel_title, panels_of, value_range
+from vl4pose.simulation.curves import (
+    Curve,
+    banded_of,
+    curves_of,
+    panel_title,
+    panels_of,
+    value_range,
+)
 from vl4pose.simulation.page_markup import section, text_of
 from vl4pose.simulation.page_tables import (
     accuracy_section,
@@ -157,14 +164,18 @@ def _curves(summary: Summary, metric: MetricSummary, key: str = "") -> str:
     what = f"{metric.metric}{f' in {unit}' * bool(unit)}"
     label = f"{what} by number of labels, a curve for each strategy. The numbers are in a table."
     tall = (_WIDE[0], max(_WIDE[1], 17.0 * len(curves) + 60))
-    bands = not panels
+    banded = banded_of(summary, curves, bool(panels))
     drawn = [
-        f'<div class="wide">{_drawn(curves, scale, label, tall, bands, True)}</div>',
-        f'<div class="narrow">{_drawn(curves, scale, label, _NARROW, bands, False)}</div>',
+        f'<div class="wide">{_drawn(curves, scale, label, tall, banded, True)}</div>',
+        f'<div class="narrow">{_drawn(curves, scale, label, _NARROW, banded, False)}</div>',
     ]
     keys = "".join(f"<li>{key_svg(one.style)} {text_of(one.title)}</li>" for one in curves)
     seeds = len(summary.seeds)
     caption = f"{what}, mean of {f'{seeds} seeds' if seeds > 1 else 'one seed'}."
+    if seeds > 1 and len(banded) == 1:
+        caption += (
+            f" The band is the {100 * summary.level:g} % interval of {banded[0].title}'s mean."
+        )
     parts = [
         f"<figure>{''.join(drawn)}"
         f'<figcaption class="quiet">{text_of(caption)}</figcaption></figure>',
@@ -176,11 +187,16 @@ def _curves(summary: Summary, metric: MetricSummary, key: str = "") -> str:
 
 
 def _drawn(
-    curves: Any, scale: Scale, label: str, size: tuple[float, float], bands: bool, named: bool
+    curves: Sequence[Curve],
+    scale: Scale,
+    label: str,
+    size: tuple[float, float],
+    banded: Sequence[Curve],
+    named: bool,
 ) -> str:
     width, height = size
     return curves_svg(
-        curves, scale, label=label, width=width, height=height, bands=bands, named=named
+        curves, scale, label=label, width=width, height=height, banded=banded, named=named
     )
 
 
@@ -189,7 +205,7 @@ def _panels(summary: Summary, metric: MetricSummary, scale: Scale, what: str) ->
     curves = curves_of(summary, metric)
     baseline = [curve for curve in curves if curve.strategy == summary.baseline]
     compared = {one.strategy: one for one in metric.comparisons}
-    limits = value_range(curves, bands=True)
+    limits = value_range(curves, curves)
     title = summary.titles[summary.baseline or ""]
     figures = []
     for curve in panels_of(summary, curves):
@@ -202,7 +218,7 @@ def _panels(summary: Summary, metric: MetricSummary, scale: Scale, what: str) ->
             width=_PANEL[0],
             height=_PANEL[1],
             faint=[one for one in curves if one not in both],
-            bands=True,
+            banded=both,
             limits=limits,
         )
         said = f' <span class="quiet">{text_of(said)}</span>' if said else ""
