@@ -145,6 +145,9 @@ class SimulationFolder:
         for path in self.work(strategy, seed, 0).parent.glob("cycle-*"):
             if int(path.name.removeprefix("cycle-")) < before:
                 shutil.rmtree(path, ignore_errors=True)
+        folder = self.work(strategy, seed, 0).parent
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
     def claim(self, name: str) -> Path:
         """Return the file that a process locks for a piece of work."""

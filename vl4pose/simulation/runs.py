@@ -93,6 +93,7 @@ class Bench:
         if seed == self.config.simulation.seed_list[0]:
             self._look_at_start(directory, labels, seed)
         self.folder.set_start_shared(seed)
+        self.pace.keep()
 
     def run_cycle(self, chosen: ChosenStrategy, seed: int, cycle: int) -> CycleRecord:
         """Do a cycle of a run, whose earlier cycles have records, and write its record."""
@@ -132,6 +133,7 @@ class Bench:
             shared_seconds=shared_seconds,
         )
         write_record(folder.path, record)
+        self.pace.keep()
         is_last = cycle == config.simulation.cycles - 1
         needed = config.training.begin == "fine-tune" and not is_last
         folder.discard(chosen.label, seed, cycle if needed else cycle + 1)
@@ -160,6 +162,7 @@ class Bench:
             "seconds": {"train": trained, "evaluate": time.monotonic() - start},
         }
         write_atomically(path, json.dumps(measured, indent=1).encode())
+        self.pace.keep()
         return measured
 
     def _trained(
@@ -181,6 +184,7 @@ class Bench:
         seconds = self.train_pose(labels, seed, cycle, steps, checkpoints)
         _save(self.network.module, path, seconds)
         checkpoints.remove()
+        self.pace.keep()
         return seconds
 
     def train_pose(
@@ -305,6 +309,7 @@ class Bench:
         seconds = self.train_head(head, labels, seed, cycle, steps, checkpoints)
         _save(head.module, path, seconds)
         checkpoints.remove()
+        self.pace.keep()
         return head, seconds
 
     def make_head(self, name: str, labels: Sequence[int], seed: int, cycle: int) -> TrainedHead:

@@ -16,7 +16,7 @@ from vl4pose.simulation.claims import Claim, claim
 from vl4pose.simulation.config import ChosenStrategy, SimulationConfig
 from vl4pose.simulation.datasets import load_datasets
 from vl4pose.simulation.folder import SimulationFolder
-from vl4pose.simulation.pace import Pace, SimulationError
+from vl4pose.simulation.pace import Pace, SimulationError, TimeUpError
 from vl4pose.simulation.pose_network import PoseNetwork
 from vl4pose.simulation.runs import Bench, check_needs
 from vl4pose.training.positions import reproducible
@@ -155,7 +155,8 @@ def work(bench: Bench, activity: Activity) -> None:
     with reproducible(bench.device):
         while left := [piece for piece in left if not _is_done(bench, piece)]:
             if not any(_try(bench, piece, activity) for piece in left):
-                bench.pace.stop_if_over()
+                if bench.pace.is_over():
+                    raise TimeUpError
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
 
 
