@@ -40,13 +40,14 @@ work=$PWD/build/gpu_simulation
 python=$work/env/bin/python
 mkdir -p "$work"
 
-# An environment of its own, which sees the machine's packages.
+# An environment of its own, which sees the machine's packages and, for bench/, this folder.
 if ! [ -e "$work/built" ]; then
   rm -rf "$work/env"
   "$machine" -m venv --without-pip "$work/env"
   site=$("$python" -c "import sysconfig; print(sysconfig.get_path('purelib'))")
   "$machine" -c "import sys; print(*(p for p in sys.path if p.endswith('-packages')), sep='\n')" \
     > "$site/machine.pth"
+  pwd >> "$site/machine.pth"
   pip=("$python" -m pip --disable-pip-version-check install --no-index --no-deps)
   if [ -n "$wheels" ]; then "${pip[@]}" -q "$wheels"/*.whl; fi
   # Of all that is computed, the scores of heatmaps are a thousandth: kernels for GPUs, which take
@@ -58,7 +59,7 @@ fi
 left=$("$python" -c "print(max(20, int(float('${MINUTES:-8.7}') * 60 - $SECONDS)))")
 echo "$SECONDS s until here; $left s for the simulation"
 status=0
-PYTHONPATH=$PWD "$python" -m bench.lsp_simulation --paper --data "$data" --out "$out" \
+"$python" -P -m bench.lsp_simulation --paper --data "$data" --out "$out" \
   --time-limit "${left}s" "$@" || status=$?
 echo "$SECONDS s in all, exit status $status"
 exit "$status"

@@ -10,7 +10,8 @@ constraints=$(dirname "$0")/../constraints.txt
 platforms=()
 for tag in 2_28 2_27 2_24 2_17; do platforms+=(--platform "manylinux_${tag}_x86_64"); done
 packages=(pybind11 scikit-build-core pathspec packaging # to build
-  typer annotated-doc shellingham rich markdown-it-py mdurl pygments # the command line
+  typer pydantic pydantic-core annotated-types typing-inspection typing-extensions annotated-doc
+  shellingham rich markdown-it-py mdurl pygments # the command line
   kornia kornia-rs safetensors pillow # training and its data
   matplotlib contourpy cycler fonttools kiwisolver pyparsing python-dateutil six # the figures
   usearch numkong tqdm) # Kaplan and Lensu's strategy

@@ -56,7 +56,7 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
     "training": {"steps": 2, "epochs": None, "batch_size": 8, "compile": False},
     "heads": {"steps": 2, "epochs": None, "batch_size": 8},
     "scoring": {"batch_size": 32, "min_distance": 2},
-    "run": {"device": "cpu", "threads": 1},
+    "run": {"device": "cpu", "processes": 1, "threads": 1},
 }
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -19,6 +22,7 @@ from PIL import Image  # noqa: E402
 from bench import lsp, lsp_crops, lsp_simulation  # noqa: E402
 from vl4pose import get_skeleton  # noqa: E402
 from vl4pose.simulation.config import read_config  # noqa: E402
+from vl4pose.simulation.records import read_records  # noqa: E402
 
 LSP = get_skeleton("lsp")
 BENCH = Path(__file__).parents[1] / "bench"
@@ -200,6 +204,58 @@ def test_a_trial_differs_by_its_sizes_alone(tmp_path, monkeypatch, paper):
 
 
 # --- the commands -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def trial(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a trial that the command did, on real crops."""
+    out = tmp_path_factory.mktemp("lsp") / "trial"
+    command = [sys.executable, "-m", "bench.lsp_simulation", "--small", "--out", str(out)]
+    done = subprocess.run(
+        [*command, "--data", str(test_data)],
+        cwd=BENCH.parent, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Multi-Peak Entropy" in done.stdout
+    return out
+
+
+def test_a_trial_has_all_records_and_pictures(trial):
+    records = read_records(trial)
+    strategies = ["confidence", "multi-peak-entropy", "random", "vl4pose"]
+    assert [(r.strategy, r.seed, r.cycle) for r in records] == [
+        (name, seed, cycle) for name in strategies for seed in (0, 1) for cycle in (0, 1, 2)
+    ]
+    for record in records:
+        assert record.num_labels == 16 + 8 * record.cycle
+        assert len(record.selected) == (8 if record.cycle < 2 else 0)
+        assert 0 <= record.metrics["PCK@0.2"] <= record.metrics["PCK@0.5"] <= 1
+    firsts = {(r.strategy, r.seed): r for r in records if r.cycle == 0}
+    for seed in (0, 1):  # of one network, which they share
+        assert len({firsts[name, seed].metrics["PCK@0.5"] for name in strategies}) == 1
+        assert len({tuple(firsts[name, seed].selected) for name in strategies}) == 4
+    names = ["summary.json", "simulation.html", "curves.png", "picks.png"]
+    for name in [*names, *(f"picks/{name}.png" for name in strategies)]:
+        assert (trial / name).stat().st_size > 1000, name
+
+
+def test_after_a_piece_there_is_what_is_done_so_far(trial, test_data, tmp_path, capsys):
+    part = tmp_path / "part"
+    shutil.copytree(trial, part)
+    for name in ("runs/vl4pose/seed-1/cycle-2.json", "summary.json", "picks.png", "curves.png"):
+        (part / name).unlink()
+    shutil.rmtree(part / "runs" / "confidence")
+    lsp_simulation.show_so_far(trial.with_name("trial.toml"), part, test_data)
+    shown = capsys.readouterr().out
+    assert "Not begun: Confidence." in shown
+    assert "of seed 1 is not there: VL4Pose." in shown
+    assert (part / "picks.png").exists()
+    assert (part / "curves.png").exists()
+    assert not (part / "summary.json").exists()
+    before = sorted(path.name for path in tmp_path.iterdir())
+    lsp_simulation.show_so_far(trial.with_name("trial.toml"), tmp_path / "nothing", test_data)
+    assert capsys.readouterr().out == ""
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
 @pytest.mark.parametrize(

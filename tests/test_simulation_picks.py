@@ -185,13 +185,13 @@ def test_picks_are_where_their_embeddings_are(folder):
     assert (points > [x0, y0]).all()
     assert (points < [x1, y1]).all()
     assert figure.get_suptitle() == (
-        "What was chosen first: after cycle 0, seed 1; rings: the first 3"
+        "What was chosen first: after the first cycle, seed 1; rings: the first 3"
     )
 
 
 def test_another_seed_can_be_asked_for(folder):
     figure = picks.draw_picks(folder, seed=3, num_ringed=0)
-    assert figure.get_suptitle() == "What was chosen first: after cycle 0, seed 3"
+    assert figure.get_suptitle() == "What was chosen first: after the first cycle, seed 3"
     points, _ = picks._principal_plane(made_start(3).embeddings)
     assert [ax.get_title() for ax in figure.axes[1:3]] == ["core-set", "random"]
     np.testing.assert_allclose(
@@ -230,14 +230,14 @@ def test_a_sheet_has_the_first_picks_in_their_order(folder):
     assert titles == ["1: image 29, 14.5 px", "2: image 6, 3.0 px", "3: image 18, 9.0 px"]
     for ax, index in zip(figure.axes, CHOSEN["core-set"], strict=False):
         np.testing.assert_allclose(ax.images[0].get_array(), index / 255, atol=1e-6)
-    mean_of_picks = np.mean(CHOSEN["core-set"]) / 2
-    mean_of_pool = np.arange(5, N).mean() / 2
+    picked, pool = np.mean(CHOSEN["core-set"]) / 2, np.arange(5, N).mean() / 2
     assert figure.get_suptitle() == (
-        "core-set: the first 3 of 4 picks after cycle 0, seed 1\nmean distance from the true "
-        f"joints, heatmap pixels: picks {mean_of_picks:.1f}, all of the pool {mean_of_pool:.1f}"
+        "core-set: the first 3 of 4 picks after the first cycle, seed 1\nmean distance from the "
+        f"true joints, heatmap pixels: picks {picked:.1f}, all of the pool {pool:.1f}"
     )
     named = sheet(folder, "random", seed=3, title="Random", num_pictures=15)
-    assert named.get_suptitle().startswith("Random: the first 4 of 4 picks after cycle 0, seed 3\n")
+    begin = "Random: the first 4 of 4 picks after the first cycle, seed 3\n"
+    assert named.get_suptitle().startswith(begin)
 
 
 def test_both_poses_are_drawn_in_pixels_of_the_input(folder):

@@ -1,7 +1,7 @@
 """What strategies chose first: where it lies in the pool, and how it looks.
 
-After cycle 0 all strategies of a seed have seen the same pool through the same network, so that
-their picks can be laid side by side. Both figures are made of a simulation's folder; they need
+After the first cycle all strategies of a seed have seen the same pool through the same network, so
+that their picks can be laid side by side. Both figures are made of a simulation's folder; they need
 matplotlib, which ``pip install 'vl4pose[cli]'`` brings.
 """
 
@@ -86,7 +86,7 @@ def write_picks(
     Returns
     -------
     paths : list of Path
-        None where nothing has been chosen after a cycle 0: of simulations of one cycle. Without
+        None where nothing has been chosen after a first cycle: of simulations of one. Without
         ``picks.png`` where the network has no features, and images no embeddings.
 
     Raises
@@ -313,7 +313,7 @@ def _scatter_figure(picks: _Picks, num_ringed: int) -> Figure:
         ax.scatter(x, y, s=34, facecolors="none", edgecolors=_INK, linewidths=0.9, label="first")
         spread = _spread(picks.start.embeddings[chosen]) / whole if whole > 0 else np.nan
         ax.set_xlabel(f"{len(chosen):,} picks, spread {spread:.2f}", fontsize=8)
-    said = f"What was chosen first: after cycle 0, seed {picks.seed}"
+    said = f"What was chosen first: after the first cycle, seed {picks.seed}"
     if num_ringed:
         said += f"; rings: the first {num_ringed}"
     if not known.all():
@@ -393,8 +393,8 @@ def _sheet(
         ax.set_ylim(height - 0.5, -0.5)
         ax.set_title(f"{rank}: image {index}, {errors[index]:.1f} px", fontsize=8)
     figure.suptitle(
-        f"{picks.titles[name]}: the first {len(shown)} of {len(chosen):,} picks after cycle 0, "
-        f"seed {picks.seed}\nmean distance from the true joints, heatmap pixels: picks "
+        f"{picks.titles[name]}: the first {len(shown)} of {len(chosen):,} picks after the first "
+        f"cycle, seed {picks.seed}\nmean distance from the true joints, heatmap pixels: picks "
         f"{_mean(errors[chosen]):.1f}, all of the pool {_mean(errors[~picks.start.labelled]):.1f}",
         fontsize=10,
         parse_math=False,
