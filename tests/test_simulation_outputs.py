@@ -179,6 +179,14 @@ def test_a_folder_alone_is_enough(tmp_path):
     assert content["missing"] == []
 
 
+def test_the_baseline_is_that_of_the_configuration_unless_another_is_asked_for(tmp_path):
+    folder_of(tmp_path, made_records(num_seeds=2), PLAN | {"seeds": [0, 1], "baseline": "vl4pose"})
+    assert read_summary(tmp_path).baseline == "vl4pose"
+    assert read_summary(tmp_path, baseline="core-set").baseline == "core-set"
+    with pytest.raises(ValueError, match=r"baseline must be .*, got 'core set'"):
+        read_summary(tmp_path, baseline="core set")
+
+
 def test_a_simulation_that_is_not_finished_has_its_outputs_too(tmp_path):
     records = [r for r in made_records() if r.strategy != "core-set" and r.seed != 4]
     records = [r for r in records if not (r.seed == 3 and r.cycle > 0 and r.strategy == "random")]
