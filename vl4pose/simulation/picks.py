@@ -300,8 +300,8 @@ def _scatter_figure(picks: _Picks, num_ringed: int) -> Figure:
     ax = panel("what there is")
     scatter(ax, ~labelled, dot, _PALE, f"pool, {(~labelled).sum():,}")
     scatter(ax, labelled, dot, _START, f"start set, {labelled.sum():,}")
-    ax.legend(loc="upper right", fontsize=8, frameon=False, markerscale=14 / dot**0.5 / 4,
-              handletextpad=0.1)  # fmt: skip
+    ax.legend(loc="upper right", fontsize=8, markerscale=14 / dot**0.5 / 4, handletextpad=0.1,
+              facecolor="white", edgecolor="none", framealpha=0.8, borderpad=0.2)  # fmt: skip
     ax.set_xlabel(f"1st principal component, {shares[0]:.0%} of the variance", fontsize=8)
     ax.set_ylabel(f"2nd, {shares[1]:.0%}", fontsize=8)
     whole = _spread(picks.start.embeddings[~labelled])
