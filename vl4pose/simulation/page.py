@@ -139,7 +139,7 @@ def _growth(summary: Summary, metric: MetricSummary, scale: Scale) -> str:
     sentence = growth_verdict(summary, metric, scale)
     if not sentence:
         return ""
-    limited = metric.growth is not None and metric.growth.verdict in _LIMITED
+    limited = metric.growth.verdict in _LIMITED
     kind = ' class="note warn"' if limited else ""
     return f"<p{kind}>{text_of(sentence)}</p>"
 
@@ -227,11 +227,13 @@ def _panels(summary: Summary, metric: MetricSummary, scale: Scale, what: str) ->
             f"{said}</figcaption>{drawn}</figure>"
         )
     level = f"{100 * summary.level:g} %"
-    explained = (
-        f"Each strategy beside {title} (dashed), with {level} intervals of both means. Whether the "
-        "two differ is said by the paired difference above: seeds differ from each other in what "
-        "both strategies share, so that it may be clear where bands overlap."
-    )
+    explained = f"Each strategy beside {title} (dashed), and the mean difference of the two."
+    if any(one.curve.num_seeds > 1 for one in metric.comparisons):
+        explained = (
+            f"Each strategy beside {title} (dashed), with {level} intervals of both means. Whether "
+            "the two differ is said by the paired difference above: seeds differ from each other "
+            "in what both strategies share, so that it may be clear where bands overlap."
+        )
     return [
         f'<p class="quiet">{text_of(explained)}</p>',
         f'<div class="panels">{"".join(figures)}</div>',

@@ -124,8 +124,8 @@ class MetricSummary:
         Of every other strategy with the baseline.
     pairs : tuple of Comparison
         Of the others among themselves, the better one of each as ``strategy``.
-    growth : Growth or None
-        None where there is no baseline.
+    growth : Growth
+        Of the baseline, or of the only strategy.
     """
 
     metric: str
@@ -134,7 +134,7 @@ class MetricSummary:
     values: dict[str, Float64Array]
     comparisons: tuple[Comparison, ...]
     pairs: tuple[Comparison, ...]
-    growth: Growth | None
+    growth: Growth
 
 
 class Missing(NamedTuple):
@@ -443,7 +443,7 @@ def _metric_summary(
         for pair in itertools.combinations(others, 2)
     ]
     pairs = _corrected(compared(ordered), level, up)
-    growth = _growth(values[baseline], comparisons, level, up) if others else None
+    growth = _growth(values[baseline], comparisons, level, up)
     return MetricSummary(
         metric,
         up,

@@ -95,7 +95,7 @@ def summary_json(summary: Summary) -> dict[str, Any]:
       by name, in order), ``seeds``, ``num_labels`` (by cycle), ``fine_tuned``.
     - ``missing``: sentences; empty where the simulation is finished.
     - ``metrics``: a list, the first being the one that matters most, of objects with ``metric``,
-      ``higher_is_better``, ``headline``, ``growth`` (null, or ``cycle``, ``first``, ``last``, a
+      ``higher_is_better``, ``headline``, ``growth`` (``cycle``, ``first``, ``last``, a
       difference, ``verdict``: "grows", "flat", "falls", "small", "unknown", and ``sentence``),
       ``estimates`` (by strategy, a list by cycle of ``num_seeds``, ``mean``, ``std``, ``low``,
       ``high``), ``values`` (by strategy, a list by seed of lists by cycle), and ``comparisons``
@@ -153,9 +153,7 @@ def _metric(summary: Summary, metric: MetricSummary) -> dict[str, Any]:
         "metric": metric.metric,
         "higher_is_better": metric.higher_is_better,
         "headline": headline(summary, metric),
-        "growth": None
-        if growth is None
-        else {
+        "growth": {
             "cycle": growth.cycle,
             "first": _number(growth.first),
             "last": _number(growth.last),

@@ -145,7 +145,7 @@ def _short(seconds: float) -> str:
 
 def _sentences(summary: Summary, metric: MetricSummary, scale: Scale) -> list[RenderableType]:
     growth = growth_verdict(summary, metric, scale)
-    limited = metric.growth is not None and metric.growth.verdict in ("flat", "falls", "small")
+    limited = metric.growth.verdict in ("flat", "falls", "small")
     parts: list[RenderableType] = []
     if growth:
         parts.append(Text(f"\n{growth}", "yellow" if limited else ""))

@@ -248,9 +248,9 @@ def saved_cell(saved: LabelsSaved, num_start: int) -> tuple[str, str]:
 def growth_verdict(summary: Summary, metric: MetricSummary, scale: Scale) -> str:
     """Return whether labels make a difference at all, and where they do not, what that means."""
     growth = metric.growth
-    if growth is None or summary.baseline is None or growth.cycle < 1:
+    if growth.cycle < 1:
         return ""
-    baseline = summary.titles[summary.baseline]
+    baseline = summary.titles[summary.baseline or summary.strategies[0]]
     first, last = summary.num_labels[0], summary.num_labels[growth.cycle]
     what = metric.metric
     gap = f"{scale.difference(growth.difference.mean)}{scale.points}"
