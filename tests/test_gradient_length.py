@@ -127,7 +127,7 @@ class TestNetworks:
         layer = LAST.get(name, "second")
         assert last_layer(network, images) == layer
         names = [f"{layer}.{part}" for part, _ in network.get_submodule(layer).named_parameters()]
-        found = of(network, images, *others)
+        found = of(network, images, *others, parameters="last")
         torch.testing.assert_close(found, by_loop(network, names, images, *others))
 
     def test_by_all_parameters(self, name: str) -> None:
@@ -139,17 +139,107 @@ class TestNetworks:
 
     def test_memory_changes_nothing(self, name: str) -> None:
         network, given = made(NETWORKS[name]), neighbours()
-        for parameters in (None, "all"):
-            expected = of(network, *given, parameters=parameters)
+        for options in ({"parameters": "last"}, {}, {"num_probes": 2}):
+            expected = of(network, *given, **options)
             for max_values in (1, 300):
-                found = of(network, *given, parameters=parameters, max_values=max_values)
+                found = of(network, *given, **options, max_values=max_values)
                 torch.testing.assert_close(found, expected)
 
 
 def of(network, images, keypoints, visible, probabilities, **options):
+    """Return the lengths, exact ones unless probes are asked for."""
+    options = {"num_probes": None} | options
     return expected_squared_gradient_length(
         network, images, keypoints, probabilities, visible=visible, **options
     )
+
+
+def test_all_parameters_are_the_default() -> None:
+    network, given = made(Twice), neighbours()
+    assert torch.equal(of(network, *given), of(network, *given, parameters="all"))
+
+
+# Probes ------------------------------------------------------------------------------------------
+
+
+def test_probes_are_right_on_average() -> None:
+    network, given = made(Twice), neighbours(B=2, k=9)
+    exact = of(network, *given)
+    found = torch.stack([of(network, *given, num_probes=2, seed=seed) for seed in range(200)])
+    assert not torch.allclose(found[0], exact, rtol=1e-3)
+    assert (found.std(0) < 0.3 * exact).all()
+    torch.testing.assert_close(found.mean(0), exact, rtol=0.03, atol=0)
+
+
+@pytest.mark.parametrize("num_probes", [3, 4, 100])
+def test_as_many_probes_as_neighbours_are_exact(num_probes: int) -> None:
+    network, given = made(Twice), neighbours(k=4)
+    torch.testing.assert_close(of(network, *given, num_probes=num_probes), of(network, *given))
+
+
+def test_without_spread_one_probe_is_exact() -> None:
+    """Neighbours of one pose, or but one that counts."""
+    network = made(Twice)
+    images, keypoints, visible, probabilities = neighbours(k=5)
+    same = keypoints[:, :1].expand(-1, 5, -1, -1), visible[:, :1].expand(-1, 5, -1)
+    one = torch.zeros_like(probabilities)
+    one[:, 2] = 0.7
+    none = torch.zeros_like(probabilities)
+    for given in (
+        (images, *same, probabilities),
+        (images, keypoints, visible, one),
+        (images, keypoints, visible, none),
+    ):
+        torch.testing.assert_close(of(network, *given, num_probes=1), of(network, *given))
+
+
+def test_probes_do_not_depend_on_the_batch() -> None:
+    network = made(Twice)
+    given = neighbours(k=6)
+    together = of(network, *given, num_probes=2, seed=4)
+    for i in range(3):
+        alone = of(network, *(each[i : i + 1] for each in given), num_probes=2, seed=4)
+        torch.testing.assert_close(alone, together[i : i + 1])
+    assert torch.equal(of(network, *given, num_probes=2, seed=4), together)
+
+
+def test_passes_back_are_as_many_as_probes_and_one() -> None:
+    passes = []
+
+    class Counted(torch.autograd.Function):
+        generate_vmap_rule = True
+
+        @staticmethod
+        def forward(x):
+            return x.clone()
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            pass
+
+        @staticmethod
+        def backward(ctx, gradient):
+            passes.append(1)
+            return gradient
+
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Conv2d(3, 2, 3, padding=1)
+
+        def forward(self, images):
+            return Counted.apply(self.layer(images))
+
+    network = Network().double()
+    given = neighbours(B=1, k=12)
+    # One at a time, so that each is counted.
+    of(network, *given, num_probes=3, max_values=1)
+    assert len(passes) == 4
+    of(network, *given, max_values=1)
+    assert len(passes) == 4 + 12
+
+
+# Single cases ------------------------------------------------------------------------------------
 
 
 def test_by_finite_differences() -> None:
@@ -167,7 +257,7 @@ def test_by_finite_differences() -> None:
                     ends.append(loss.item())
                 weights[i] += 1e-5
                 squared += ((ends[0] - ends[1]) / 2e-5) ** 2
-    found = of(network, images, keypoints, visible, torch.ones(1, 1))
+    found = of(network, images, keypoints, visible, torch.ones(1, 1), parameters="last")
     assert found.item() == pytest.approx(squared, rel=1e-6)
 
 
@@ -190,7 +280,8 @@ def test_sigma_and_peak_are_those_of_training() -> None:
     network, given = made(Twice), neighbours()
     names = ["second.weight", "second.bias"]
     expected = by_loop(network, names, *given, sigma=1.0, peak=2.0)
-    torch.testing.assert_close(of(network, *given, sigma=1.0, peak=2.0), expected)
+    found = of(network, *given, parameters="last", sigma=1.0, peak=2.0)
+    torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize(
@@ -208,12 +299,12 @@ def test_by_chosen_parameters(parameters, names) -> None:
     torch.testing.assert_close(found, by_loop(network, names, *given))
 
 
-@pytest.mark.parametrize("parameters", [None, "stacks.0.heatmaps"])
+@pytest.mark.parametrize("parameters", ["last", "stacks.0.heatmaps"])
 def test_hourglass(parameters) -> None:
     torch.manual_seed(0)
     network = StackedHourglass(2, 2, 4).double()
     given = neighbours(B=2, k=2, size=64)
-    layer = parameters or "stacks.1.heatmaps"
+    layer = "stacks.1.heatmaps" if parameters == "last" else parameters
     assert last_layer(network, given[0]) == "stacks.1.heatmaps"
     names = [f"{layer}.weight", f"{layer}.bias"]
     found = of(network, *given, parameters=parameters)
@@ -226,9 +317,9 @@ def test_attached_networks() -> None:
     given = neighbours()
     names = ["2.weight", "2.bias"]
     expected = by_loop(plain, names, *given)
-    torch.testing.assert_close(of(plain, *given), expected)
+    torch.testing.assert_close(of(plain, *given, parameters="last"), expected)
     attached = attach(plain, ["0"])
-    torch.testing.assert_close(of(attached, *given), expected)
+    torch.testing.assert_close(of(attached, *given, parameters="last"), expected)
     found = of(attached, *given, parameters="pose_model.0")
     torch.testing.assert_close(found, by_loop(plain, ["0.weight", "0.bias"], *given))
 
@@ -236,8 +327,8 @@ def test_attached_networks() -> None:
 def test_the_network_stays_as_it_is() -> None:
     network = made(Twice).train()
     before = copy.deepcopy(network.state_dict())
-    of(network, *neighbours())
-    of(network, *neighbours(), parameters="all")
+    of(network, *neighbours(), parameters="last")
+    of(network, *neighbours(), num_probes=2)
     assert network.training
     assert all(module.training for module in network.modules())
     assert all(parameter.grad is None for parameter in network.parameters())
@@ -250,13 +341,13 @@ def test_half_precision_is_widened() -> None:
     network = made(Twice).float().eval()
     images, keypoints, visible, probabilities = neighbours()
     given = images.float(), keypoints.float(), visible, probabilities
-    expected = of(network, *given)
-    assert expected.dtype == torch.float32
-    with torch.autocast("cpu", torch.bfloat16):
-        for parameters in (None, ["second"]):
+    for parameters in ("last", "all"):
+        expected = of(network, *given, parameters=parameters)
+        assert expected.dtype == torch.float32
+        with torch.autocast("cpu", torch.bfloat16):
             found = of(network, *given, parameters=parameters)
-            assert found.dtype == torch.float32
-            torch.testing.assert_close(found, expected, rtol=0.05, atol=0.05)
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found, expected, rtol=0.05, atol=0.05)
 
 
 def test_no_image() -> None:
@@ -290,6 +381,9 @@ def test_no_image() -> None:
         ({"parameters": []}, ValueError, "parameters must name at least one, got none"),
         ({"parameters": [1]}, TypeError, "parameters must be names, got 1"),
         ({"sigma": -1.0}, ValueError, "sigma must be finite and at least 0, got -1.0"),
+        ({"num_probes": 0}, ValueError, "num_probes must be at least 1, got 0"),
+        ({"num_probes": 2.0}, TypeError, "num_probes must be an integer, got 2.0"),
+        ({"seed": -1}, ValueError, "seed must be at least 0, got -1"),
         ({"max_values": 0}, ValueError, "max_values must be at least 1, got 0"),
     ],
 )
@@ -308,8 +402,11 @@ def test_what_is_refused(change, error, message: str) -> None:
 
 def test_networks_that_cannot_be() -> None:
     images, keypoints, visible, probabilities = neighbours()
+    given = images, keypoints, visible, probabilities
     with pytest.raises(ValueError, match="pose must run a module that has parameters"):
-        of(nn.Identity(), images, keypoints, visible, probabilities)
+        of(nn.Identity(), *given, parameters="last")
+    with pytest.raises(ValueError, match="parameters must name parameters of pose"):
+        of(nn.Identity(), *given)
     with pytest.raises(ValueError, match=re.escape("pose must return heatmaps (B, J, H, W)")):
         of(nn.Sequential(nn.Flatten(), nn.Linear(192, 2)).double(), images, *neighbours()[1:])
 

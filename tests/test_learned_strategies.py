@@ -164,10 +164,11 @@ def test_options_reach_what_is_observed() -> None:
     options = MCDropout(num_samples=7, dropout_rate=0.25).observation_options
     assert options == {"predictive_variance": {"num_samples": 7, "dropout_rate": 0.25}}
     assert MCDCKE(num_samples=7, dropout_rate=0.25).observation_options == options
-    options = make_strategy("EGL++", num_neighbours=5, perplexity=3).observation_options
-    assert options == {"squared_gradient_length": {"num_neighbours": 5, "perplexity": 3.0}}
+    given = {"num_neighbours": 5, "perplexity": 3.0, "parameters": ["a", "b"], "num_probes": None}
+    options = make_strategy("EGL++", **given).observation_options
+    assert options == {"squared_gradient_length": given}
     usual = EGLPlusPlus().observation_options["squared_gradient_length"]
-    assert usual == {"num_neighbours": 30, "perplexity": 20.0}
+    assert (usual["num_neighbours"], usual["perplexity"]) == (30, 20.0)
 
 
 def test_what_is_observed_takes_these_options() -> None:
@@ -176,15 +177,24 @@ def test_what_is_observed_takes_these_options() -> None:
     import inspect
 
     from vl4pose.active.neighbours import nearest_labelled
+    from vl4pose.simulation.gradient_length import expected_squared_gradient_length
     from vl4pose.simulation.predictive_variance import predictive_variance
 
-    for strategy, array, function in [
-        (MCDropout(), "predictive_variance", predictive_variance),
-        (EGLPlusPlus(), "squared_gradient_length", nearest_labelled),
+    for strategy, array, functions in [
+        (MCDropout(), "predictive_variance", [predictive_variance]),
+        (
+            EGLPlusPlus(),
+            "squared_gradient_length",
+            [nearest_labelled, expected_squared_gradient_length],
+        ),
     ]:
-        parameters = inspect.signature(function).parameters
+        defaults = {
+            name: parameter.default
+            for function in functions
+            for name, parameter in inspect.signature(function).parameters.items()
+        }
         for option, value in strategy.observation_options[array].items():
-            assert parameters[option].default == value
+            assert defaults[option] == value
 
 
 # Uncertain and far -------------------------------------------------------------------------------
@@ -330,6 +340,9 @@ def test_graphs_are_the_same_for_a_seed() -> None:
             "num_neighbours must be at least 1, got 0",
         ),
         (EGLPlusPlus, {"perplexity": 0.9}, ValueError, "perplexity must be finite and between 1"),
+        (EGLPlusPlus, {"num_probes": 0}, ValueError, "num_probes must be at least 1, got 0"),
+        (EGLPlusPlus, {"parameters": 3}, TypeError, "parameters must be names, got 3"),
+        (EGLPlusPlus, {"parameters": [3]}, TypeError, "parameters must be names, got list"),
         (UncertainGCN, {"margin": 1.1}, ValueError, "margin must be finite and between 0 and 1"),
         (CoreGCN, {"hidden": 0}, ValueError, "hidden must be between 1 and 65536, got 0"),
         (CoreGCN, {"num_steps": -1}, ValueError, "num_steps must be at least 0, got -1"),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vjp, vmap
@@ -26,9 +28,11 @@ def expected_squared_gradient_length(
     probabilities: Tensor,
     *,
     visible: Tensor | None = None,
-    parameters: str | Sequence[str] | None = None,
+    parameters: str | Sequence[str] = "all",
+    num_probes: int | None = 4,
     sigma: float = SIGMA,
     peak: float = PEAK,
+    seed: int = 0,
     max_values: int = _MAX_VALUES,
 ) -> Tensor:
     """Return the squared length of the loss's gradient that is expected of each image.
@@ -46,20 +50,26 @@ def expected_squared_gradient_length(
     visible : Tensor (B, k, J) of bool, optional
         Which of the neighbours' joints are annotated, default all. The coordinates of the others
         are not read.
-    parameters : str or sequence of str, optional
-        By which of the network's parameters the gradient is: their names, or those of the modules
-        that they are in, or "all". By default those of the network's last layer: see `last_layer`.
+    parameters : str or sequence of str, default "all"
+        By which of the network's parameters the gradient is: "all", or "last" for those of its last
+        layer (see `vl4pose.simulation.last_layer.last_layer`), or their names, or those of the
+        modules that they are in.
+    num_probes : int, at least 1, or None
+        Combinations of the neighbours that the spread about their mean is estimated from. None, or
+        as many as there are neighbours, is exact. Where "last" needs no passes back, it is exact.
     sigma, peak : float
         Of the heatmaps that the network was trained towards: see
         `vl4pose.training.heatmap_targets`.
+    seed : int, at least 0
+        Of the probes, which all images share.
     max_values : int
         How many numbers it may hold at once beside what the network holds: of gradients, of as many
-        neighbours at a time as fit, or of heatmaps, but at least those of one neighbour.
+        at a time as fit, or of heatmaps, but at least one of either.
 
     Returns
     -------
     Tensor (B,)
-        Of float32, or float64 for float64 heatmaps.
+        Of float32, or float64 for float64 heatmaps. Passes back are computed without autocast.
 
     Raises
     ------
@@ -72,15 +82,22 @@ def expected_squared_gradient_length(
     For neighbour i with heatmaps h_i, the loss is that of training, `heatmap_loss`: the mean of
     (f - h_i)^2 over pixels, visible joints and stacks. Its gradient by the parameters is J^t r_i
     with J the Jacobian of the heatmaps f, which all neighbours share, and r_i the loss's gradient
-    by f, which is linear in f - h_i. So the network runs once for an image, and J^t is applied to
-    the neighbours' r_i together, by `torch.func.vjp` and `torch.func.vmap`. The network must be one
-    that these take.
+    by f. So the network runs once for an image, and J^t is applied to several r together, by
+    `torch.func.vjp` and `torch.func.vmap`. The network must be one that these take.
 
-    The default is the last layer alone, as is usual where images are chosen by gradients: those of
-    the first layers cost a whole pass back for each neighbour. Where the last layer is a 1x1
-    convolution whose output is the last stack's heatmaps, the gradient by its weights is the
-    product r_i a^t of the (J, H W) and (C, H W) matrices of r_i and of its input a: no pass back is
-    needed, and all images are taken at once.
+    As J^t is linear, the expectation sum_i p_i |J^t r_i|^2 needs fewer passes back than neighbours:
+    it is |J^t m|^2 of their mean m, which is exact, and the sum of |J^t sqrt(p_i) (r_i - m)|^2,
+    the squared norm of a matrix with a column for each neighbour. With Z of random orthonormal
+    rows, M of k, k / M times the squared norm of that matrix times Z^t has the same expectation.
+    4 of 30 make five passes of thirty.
+
+    It matters by which parameters. Of the hourglass of 32 channels on photographs of Leeds Sports
+    Pose, squared lengths by all of them have a rank correlation of 0.24 with the mean error of an
+    image, and those by the last layer, as is usual for classifiers because it is cheap, of -0.38:
+    those are products of what is missing and of the layer's input, which is largest where the
+    network is sure. Where the last layer is a 1x1 convolution whose output is the last stack's
+    heatmaps, they are the product r_i a^t of the (J, H W) and (C, H W) matrices of r_i and of its
+    input a: then no pass back is needed, and all images are taken at once.
 
     References
     ----------
@@ -105,19 +122,64 @@ def expected_squared_gradient_length(
     real(sigma, "sigma", 0.0)
     real(peak, "peak", 0.0)
     limit = integer(max_values, "max_values", 1)
+    if num_probes is not None:
+        num_probes = integer(num_probes, "num_probes", 1)
+    seed = integer(seed, "seed", 0)
     if B == 0:
         return torch.zeros(0, device=images.device)
+    probes = None
+    if num_probes is not None and num_probes + 1 < k:
+        draws = np.random.default_rng(seed).normal(size=(k, num_probes))
+        probes = torch.from_numpy(np.linalg.qr(draws).Q.T * math.sqrt(k / num_probes))
     with torch.no_grad(), in_eval_mode(pose):
         names = _parameter_names(pose, parameters, images)
         lengths = _of_last_convolution(pose, images, keypoints, visible, names, sigma, peak, limit)
-        if lengths is None:
-            lengths = torch.stack(
+        if lengths is not None:
+            return (probabilities.to(lengths) * lengths).sum(1)
+        # vmap's passes back through some layers do not know what autocast did on the way there.
+        with torch.autocast(images.device.type, enabled=False):
+            return torch.stack(
                 [
-                    _of_image(pose, names, image, of_k, visible_of_k, sigma, peak, limit)
-                    for image, of_k, visible_of_k in zip(images, keypoints, visible, strict=True)
+                    _of_image(
+                        pose,
+                        names,
+                        images[i],
+                        keypoints[i],
+                        visible[i],
+                        _combinations(probabilities[i], probes),
+                        sigma,
+                        peak,
+                        limit,
+                    )
+                    for i in range(B)
                 ]
             )
-    return (probabilities.to(lengths.dtype) * lengths).sum(1)
+
+
+def _combinations(probabilities: Tensor, probes: Tensor | None) -> Tensor:
+    """Return how neighbours are combined, so that squared lengths need but be added up.
+
+    Parameters
+    ----------
+    probabilities : Tensor (k,)
+    probes : Tensor (M, k), optional
+        Random rows whose products with each other are k / M times the identity.
+
+    Returns
+    -------
+    Tensor (k, k), or (M + 1, k)
+        In double on the CPU.
+    """
+    p = probabilities.double().cpu()
+    if probes is None:
+        return p.sqrt().diag()
+    total = p.sum()
+    if total == 0:
+        return torch.zeros(1, len(p), dtype=torch.float64)
+    mixed = probes * p.sqrt()
+    # Of r - m for r: what each row takes in all is taken off in proportion to p.
+    centred = mixed - mixed.sum(1, keepdim=True) * p / total
+    return torch.cat([p[None] / total.sqrt(), centred])
 
 
 def _of_last_convolution(
@@ -155,9 +217,7 @@ def _of_last_convolution(
     if layer.bias is not None:
         inputs = torch.cat([inputs, torch.ones_like(inputs[:, :1])], 1)
     lengths = heatmaps.new_empty(B, k)
-    step = max(limit // (B * J * max(H * W, inputs.shape[1])), 1)
-    for begin in range(0, k, step):
-        part = slice(begin, begin + step)
+    for part in _parts(k, limit // (B * J * max(H * W, inputs.shape[1]))):
         by_heatmaps = _gradient_by_heatmaps(
             heatmaps[:, None, -1:], S, keypoints[:, part], visible[:, part], sigma, peak
         )
@@ -172,11 +232,12 @@ def _of_image(
     image: Tensor,
     keypoints: Tensor,
     visible: Tensor,
+    combinations: Tensor,
     sigma: float,
     peak: float,
     limit: int,
 ) -> Tensor:
-    """Return squared lengths (k,) of one image, by passes back for all neighbours together."""
+    """Return the expected squared length () of one image, by a pass back for each combination."""
     of_all: Mapping[str, Tensor] = {
         **{name: tensor.detach() for name, tensor in pose.named_parameters()},
         **dict(pose.named_buffers()),
@@ -189,21 +250,28 @@ def _of_image(
         return _widened(heatmaps_and_features(output)[0])[0]
 
     heatmaps, pull_back, *_ = vjp(heatmaps_by, chosen)
-    step = max(limit // max(sum(map(Tensor.numel, chosen.values())), heatmaps.numel()), 1)
+    combinations = combinations.to(heatmaps)
+    combined = heatmaps.new_zeros(len(combinations), *heatmaps.shape)
+    for part in _parts(len(keypoints), limit // heatmaps.numel()):
+        by_heatmaps = _gradient_by_heatmaps(
+            heatmaps, len(heatmaps), keypoints[part], visible[part], sigma, peak
+        )
+        combined += torch.tensordot(combinations[:, part], by_heatmaps, 1)
 
     def squared_length(by_heatmaps: Tensor) -> Tensor:
         (gradient,) = pull_back(by_heatmaps)
         return torch.stack([part.square().sum() for part in gradient.values()]).sum()
 
+    num_values = sum(map(Tensor.numel, chosen.values()))
     lengths = [
-        vmap(squared_length)(
-            _gradient_by_heatmaps(
-                heatmaps, len(heatmaps), keypoints[part], visible[part], sigma, peak
-            )
-        )
-        for part in (slice(begin, begin + step) for begin in range(0, len(keypoints), step))
+        vmap(squared_length)(combined[part]) for part in _parts(len(combined), limit // num_values)
     ]
-    return torch.cat(lengths)
+    return torch.cat(lengths).sum()
+
+
+def _parts(number: int, size: int) -> list[slice]:
+    size = max(size, 1)
+    return [slice(begin, begin + size) for begin in range(0, number, size)]
 
 
 def _gradient_by_heatmaps(
@@ -241,12 +309,10 @@ def _gradient_by_heatmaps(
     return scale[..., None, :, None, None] * (heatmaps - targets[..., None, :, :, :])
 
 
-def _parameter_names(
-    pose: nn.Module, parameters: str | Sequence[str] | None, images: Tensor
-) -> list[str]:
+def _parameter_names(pose: nn.Module, parameters: str | Sequence[str], images: Tensor) -> list[str]:
     """Return the names of the parameters that the gradient is by, at least one."""
     known = [name for name, _ in pose.named_parameters()]
-    if parameters is None:
+    if parameters == "last":
         parameters = [last_layer(pose, images)]
     elif parameters == "all":
         parameters = [""]

@@ -245,9 +245,11 @@ class Observer:
         labels = "the labelled images"
         of_labelled = self._pass(["embedding"], self.labelled, labels, directory, self._look)
         start = time.monotonic()
-        neighbours = nearest_labelled(
-            embedding, of_labelled["embedding"], **self.of_arrays["squared_gradient_length"]
-        )
+        options = dict(self.of_arrays.get("squared_gradient_length", {}))
+        of_gradient = {
+            name: options.pop(name) for name in ("parameters", "num_probes") if name in options
+        }
+        neighbours = nearest_labelled(embedding, of_labelled["embedding"], **options)
         self.seconds += time.monotonic() - start
         keypoints, visible = self.poses
 
@@ -261,6 +263,7 @@ class Observer:
                     torch.from_numpy(neighbours.probabilities[rows]).to(keypoints.device),
                     visible=visible[near],
                     sigma=self.sigma,
+                    **of_gradient,
                 )
             return {names[0]: lengths}
 

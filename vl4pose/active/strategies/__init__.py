@@ -42,9 +42,9 @@ mc-dropout           Gal and Ghahramani, ICML 2016;      the same; dropout   its
 mcd-cke              Caramalau et al., WACV 2021         the same;           the same, N + M more
                                                          embedding           passes, (M + b) N
                                                                              distances
-egl++                Shukla, WACV 2022                   gradients of the    M passes, N M
-                                                         last layer towards  distances, products
-                                                         30 poses            of 30 J N heatmaps
+egl++                Shukla, WACV 2022                   gradients towards   M + N passes, N M
+                                                         30 poses            distances, 5 N passes
+                                                                             back
 core-gcn             Caramalau et al., CVPR 2021         embedding           M passes; 200 steps
                                                                              on N + M rows,
                                                                              (M + b) N distances

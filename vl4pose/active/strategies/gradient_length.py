@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from vl4pose._options import integer, real
 from vl4pose.active.strategies.pool import Pool
 from vl4pose.active.strategies.strategy import Float64Array, Strategy
+from vl4pose.skeleton import shown
 
 __all__ = ["EGLPlusPlus"]
 
@@ -20,11 +23,18 @@ class EGLPlusPlus(Strategy):
         Labelled images whose poses an image's own may be like, k.
     perplexity : float, at least 1
         How many of them count in effect.
+    parameters : str or sequence of str, default "all"
+        By which of the network's parameters the gradient is: "all", "last" for those of its last
+        layer, or names.
+    num_probes : int, at least 1, or None
+        Combinations of neighbours that the spread of their gradients is estimated from; None takes
+        every neighbour.
 
     Raises
     ------
     TypeError, ValueError
-        ``num_neighbours must be ...``, ``perplexity must be ...``.
+        ``num_neighbours must be ...``, ``perplexity must be ...``, ``parameters must be ...``,
+        ``num_probes must be ...``.
 
     Notes
     -----
@@ -36,13 +46,13 @@ class EGLPlusPlus(Strategy):
     (:func:`vl4pose.simulation.gradient_length.expected_squared_gradient_length`). Features are the
     pooled ones of the pose network.
 
-    Gradients are taken by the weights of the network's last layer, those that the heatmaps come out
-    of, and not by all of them: that is exact for these weights, and takes one pass of the network
-    for an image where all weights take k passes back through it.
+    The mean of the neighbours' gradients is exact and their spread about it an estimate, for a pass
+    back through the whole network for each of k neighbours takes long. With "last" all is exact and
+    nearly free, but prefers images that the network is sure of: the function has the numbers.
 
-    Cost: one pass of the pose network for each of the N images of the pool and the M labelled ones;
-    N M distances; then, for each of the N, products of k J heatmaps with the last layer's C
-    features.
+    Cost: two passes of the pose network for each of the N images of the pool, one for the M
+    labelled ones, and N M distances; then, for each of the N, 5 passes back by all parameters, or
+    products of k J heatmaps with the last layer's C features.
 
     References
     ----------
@@ -54,13 +64,30 @@ class EGLPlusPlus(Strategy):
     title = "EGL++"
     needs = ("squared_gradient_length",)
 
-    def __init__(self, *, num_neighbours: int = 30, perplexity: float = 20.0) -> None:
+    def __init__(
+        self,
+        *,
+        num_neighbours: int = 30,
+        perplexity: float = 20.0,
+        parameters: str | Sequence[str] = "all",
+        num_probes: int | None = 4,
+    ) -> None:
         self.num_neighbours = integer(num_neighbours, "num_neighbours", 1)
         self.perplexity = real(perplexity, "perplexity", 1.0, 1e9)
+        if not isinstance(parameters, str):
+            if not isinstance(parameters, Sequence) or not all(
+                isinstance(name, str) for name in parameters
+            ):
+                raise TypeError(f"parameters must be names, got {shown(parameters)}")
+            parameters = list(parameters)
+        self.parameters = parameters
+        self.num_probes = None if num_probes is None else integer(num_probes, "num_probes", 1)
         self.observation_options = {
             "squared_gradient_length": {
                 "num_neighbours": self.num_neighbours,
                 "perplexity": self.perplexity,
+                "parameters": self.parameters,
+                "num_probes": self.num_probes,
             }
         }
 
