@@ -72,7 +72,9 @@ class SimulationFolder:
             there = self.plan()
             _compare(self.path, "version", there.get("version"), __version__)
             _compare(self.path, "", there.get("config"), config.to_json())
-        elif self.path.is_dir() and any(self.path.iterdir()):
+        elif self.path.is_dir() and any(
+            not path.name.startswith(f".{_PLAN}.") for path in self.path.iterdir()
+        ):
             raise ValueError(f"folder must be new or of a simulation, got '{self.path}'")
 
     def begin(self, config: SimulationConfig, data: Mapping[str, Any]) -> None:
@@ -139,6 +141,17 @@ class SimulationFolder:
     def work(self, strategy: str, seed: int, cycle: int) -> Path:
         """Return where the work of a cycle is until it has a record."""
         return record_path(self.path, strategy, seed, cycle).parent / "work" / f"cycle-{cycle}"
+
+    def sweep(self, folder: Path) -> None:
+        """Delete what a kill has left of writes into the folder of a claim that this process has.
+
+        Parameters
+        ----------
+        folder : Path
+            Of this one.
+        """
+        for leftover in folder.rglob(".*.tmp"):
+            leftover.unlink(missing_ok=True)
 
     def discard(self, strategy: str, seed: int, before: int) -> None:
         """Delete the work of cycles before the given one."""

@@ -171,6 +171,7 @@ def _try(bench: Bench, piece: Piece, activity: Activity) -> bool:
         with mine, activity.of(mine):
             if not folder.is_start_shared(piece.seed):
                 pace.stop_if_over()
+                folder.sweep(folder.shared(piece.seed))
                 activity.title(shared.title, 0)
                 with _naming(shared, 0):
                     bench.share_start(piece.seed)
@@ -179,6 +180,7 @@ def _try(bench: Bench, piece: Piece, activity: Activity) -> bool:
         return False
     assert piece.strategy is not None
     with mine, activity.of(mine):
+        folder.sweep(folder.work(piece.strategy.label, piece.seed, 0).parent.parent)
         for cycle in range(bench.config.simulation.cycles):
             if not folder.is_done(piece.strategy.label, piece.seed, cycle):
                 pace.stop_if_over()
