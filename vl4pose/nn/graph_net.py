@@ -177,7 +177,8 @@ def label_graph(
     # The first convolution's messages are those of the features, which no step changes.
     passed = (edges @ functional.normalize(features.double(), dim=1, eps=1e-300)).float()
     edges = edges.float()
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    # manual_seed seeds all of them.
+    with torch.random.fork_rng(devices=list(range(torch.cuda.device_count()))):
         torch.manual_seed(seed)
         network = GraphNet(features.shape[1], hidden, dropout).to(device)
         optimizer = torch.optim.Adam(

@@ -99,13 +99,13 @@ class MCDCKE(_Sampled, StepwiseStrategy):
     Notes
     -----
     After Caramalau, Bhattarai and Kim [1]_, who join the uncertainty of a Bayesian network to the
-    k-centre greedy choice of Core-Set, for hands. We knew the idea and not the weights of their
-    rule; ours is the weighted k-centre problem [2]_, solved greedily: always the image whose
-    distance from all that are labelled or chosen, times its standard deviation (the root of the
-    mean predictive variance over joints), is the largest. It has no weight to choose, and neither
-    the unit of the embeddings nor that of the variance matters. Of equal ones the first is chosen;
-    where nothing is labelled, the most uncertain one comes first. Images for which this is 0, such
-    as copies, come last, in their order.
+    k-centre greedy choice of Core-Set, for hands. How their rule weighs the two we could not
+    verify, so this is the idea and not the rule. Ours is the weighted k-centre problem [2]_, solved
+    greedily: always the image whose distance from all that are labelled or chosen, times its
+    standard deviation (the root of the mean predictive variance over joints), is the largest. It
+    has no weight to choose, and neither the unit of the embeddings nor that of the variance
+    matters. Of equal ones the first is chosen; where nothing is labelled, the most uncertain one
+    comes first. Images for which this is 0, such as copies, come last, in their order.
 
     Cost: as for `MCDropout`, one more pass of the pose network for each of the N and of the M
     labelled images, and (M + budget) N distances in D dimensions.
