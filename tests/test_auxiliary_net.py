@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from training_figures import one_thread  # noqa: F401
 
 from vl4pose import Scorer, Skeleton, Status, analyze, fit_params
 from vl4pose.losses import nll_loss, offset_nll_loss
