@@ -89,15 +89,16 @@ def expected_squared_gradient_length(
     it is |J^t m|^2 of their mean m, which is exact, and the sum of |J^t sqrt(p_i) (r_i - m)|^2,
     the squared norm of a matrix with a column for each neighbour. With Z of random orthonormal
     rows, M of k, k / M times the squared norm of that matrix times Z^t has the same expectation.
-    4 of 30 make five passes of thirty.
+    4 of 30 make five passes of thirty, and were off by 12 % on average (2 by 16 %) on photographs
+    whose lengths have a standard deviation of 114 % of their mean.
 
-    It matters by which parameters. Of the hourglass of 32 channels on photographs of Leeds Sports
-    Pose, squared lengths by all of them have a rank correlation of 0.24 with the mean error of an
-    image, and those by the last layer, as is usual for classifiers because it is cheap, of -0.38:
-    those are products of what is missing and of the layer's input, which is largest where the
-    network is sure. Where the last layer is a 1x1 convolution whose output is the last stack's
-    heatmaps, they are the product r_i a^t of the (J, H W) and (C, H W) matrices of r_i and of its
-    input a: then no pass back is needed, and all images are taken at once.
+    It matters by which parameters. Of an hourglass of 32 channels on 96 photographs of Leeds Sports
+    Pose, with 160 others labelled, lengths by all parameters have a rank correlation of 0.04 with
+    the mean error of an image, and those by the last layer, as is usual for classifiers because it
+    is cheap, of -0.52: they are products of what is missing and of the layer's input, which is
+    largest where the network is sure. Where the last layer is a 1x1 convolution whose output is the
+    last stack's heatmaps, they are the product r_i a^t of the (J, H W) and (C, H W) matrices of r_i
+    and of its input a: then no pass back is needed, and all images are taken at once.
 
     References
     ----------
