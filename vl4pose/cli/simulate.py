@@ -86,7 +86,7 @@ def simulate(
         ray_address=ray_address,
         ray_gpus=ray_gpus,
     )
-    with _naming_config(config):
+    with _naming_config(config), needing_extras():
         if estimate:
             run_estimate(job, console)
         else:

@@ -95,7 +95,9 @@ def main() -> None:
 
 
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()  # until the other end is closed
+    # Until the other end is closed. Not through sys.stdin, whose lock this process needs to end.
+    while os.read(0, 1):
+        pass
     os.kill(os.getpid(), signal.SIGKILL)
 
 
