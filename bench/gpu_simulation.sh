@@ -6,10 +6,11 @@
 # Usage: bench/gpu_simulation.sh OUT [WHEELS] [-- OPTION ...]
 #
 # VL4POSE_TEST_DATA is the folder of the data (bench/lsp_crops.py). Needs CMake, a C++20 compiler and
-# a Python with torch (PYTHON, by default python3), but no package index: what else that Python lacks
-# comes from WHEELS, a folder that bench/gpu_simulation_wheels.sh filled elsewhere. Options after --
-# go to bench.lsp_simulation and from there to `vl4pose simulate`: --estimate says what all of it
-# will cost, --small tries it out on a CPU. MINUTES is the length of a piece, by default 8.7.
+# a Python with torch and SciPy (PYTHON, by default python3), but no package index: what else that
+# Python lacks comes from WHEELS, a folder that bench/gpu_simulation_wheels.sh filled elsewhere.
+# Options after -- go to bench.lsp_simulation and from there to `vl4pose simulate`: --estimate says
+# what all of it will cost, --small tries it out on a CPU. MINUTES is after how many a piece ends, by
+# default 8; tables and figures are made after that.
 set -euo pipefail
 
 usage="usage: bench/gpu_simulation.sh OUT [WHEELS] [-- OPTION ...]"
@@ -53,10 +54,13 @@ if ! [ -e "$work/built" ]; then
   # Of all that is computed, the scores of heatmaps are a thousandth: kernels for GPUs, which take
   # minutes to compile, would not pay.
   "${pip[@]}" -q --no-build-isolation -C build-dir="$work/cmake" -C cmake.define.VL4POSE_CUDA=OFF .
+  # What is missing is said now, and not when the tables are to be made.
+  "$python" -P -c "import kornia, matplotlib, PIL, rich, safetensors, scipy, typer, usearch"
+  "$python" -P -c "import vl4pose"
   touch "$work/built"
 fi
 
-left=$("$python" -c "print(max(20, int(float('${MINUTES:-8.7}') * 60 - $SECONDS)))")
+left=$("$python" -c "print(max(20, int(float('${MINUTES:-8}') * 60 - $SECONDS)))")
 echo "$SECONDS s until here; $left s for the simulation"
 status=0
 "$python" -P -m bench.lsp_simulation --paper --data "$data" --out "$out" \

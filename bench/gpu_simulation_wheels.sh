@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Fills a folder with what bench/gpu_simulation.sh needs on a machine without a package index, 46 MB:
-# for CPython 3.12, or PYTHON_VERSION, on x86-64 Linux. That machine has torch and NumPy.
+# Fills a folder with what bench/gpu_simulation.sh needs on a machine without a package index, 49
+# MB: for CPython 3.12, or PYTHON_VERSION, on x86-64 Linux. That machine has torch and SciPy.
 # Usage: bench/gpu_simulation_wheels.sh FOLDER [PYTHON], where PYTHON has pip.
 set -euo pipefail
 folder=${1:?usage: bench/gpu_simulation_wheels.sh FOLDER [PYTHON]}
@@ -18,6 +18,6 @@ packages=(pybind11 scikit-build-core pathspec packaging # to build
 mkdir -p "$folder"
 rm -f "$folder"/*.whl
 "$python" -m pip download -q --no-deps --only-binary=:all: --implementation cp \
-  --python-version "${PYTHON_VERSION:-3.12}" "${platforms[@]}" --platform manylinux2014_x86_64 -c "$constraints" \
-  -d "$folder" "${packages[@]}"
+  --python-version "${PYTHON_VERSION:-3.12}" "${platforms[@]}" --platform manylinux2014_x86_64 \
+  -c "$constraints" -d "$folder" "${packages[@]}"
 du -sh "$folder"
