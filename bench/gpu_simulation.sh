@@ -5,12 +5,12 @@
 #
 # Usage: bench/gpu_simulation.sh OUT [WHEELS] [-- OPTION ...]
 #
-# VL4POSE_TEST_DATA is the folder of the data (bench/lsp_crops.py). Needs CMake, a C++20 compiler and
-# a Python with torch and SciPy (PYTHON, by default python3), but no package index: what else that
-# Python lacks comes from WHEELS, a folder that bench/gpu_simulation_wheels.sh filled elsewhere.
+# VL4POSE_TEST_DATA is the folder of the data (bench/lsp_crops.py). Needs CMake, a C++20 compiler
+# and a Python with torch and SciPy (PYTHON, by default python3), but no package index: what else
+# that Python lacks comes from WHEELS, a folder that bench/gpu_simulation_wheels.sh filled elsewhere.
 # Options after -- go to bench.lsp_simulation and from there to `vl4pose simulate`: --estimate says
-# what all of it will cost, --small tries it out on a CPU. MINUTES is after how many a piece ends, by
-# default 8; tables and figures are made after that.
+# what all of it will cost, --small tries it out on a CPU. A piece ends after MINUTES, by default 8;
+# tables and figures are made after that.
 set -euo pipefail
 
 usage="usage: bench/gpu_simulation.sh OUT [WHEELS] [-- OPTION ...]"
