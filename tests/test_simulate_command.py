@@ -93,7 +93,7 @@ def test_the_example_works(tmp_path):
     text = simulate("--example").stdout
     less = {
         "number = 300": 12, "number = 100": 3, "start = 50": 4, "budget = 50": 2, "seeds = 2": 1,
-        "steps = 150": 1, "steps = 75": 1, "channels = 32": 4,
+        "steps = 60": 1, "steps = 30": 1, "channels = 32": 4,
     }  # fmt: skip
     for before, number in less.items():
         assert before in text

@@ -70,7 +70,13 @@ def simulate(
     options = {"device": device, "threads": num_threads, "processes": processes}
     given: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
     settings = replace(settings, run=replace(settings.run, **given))
-    parse_device(settings.run.device, is_here=engine == "local")
+    try:
+        parse_device(settings.run.device, is_here=engine == "local")
+    except (RunError, UsageError) as error:
+        if device is None:
+            message = str(error).replace("--device", f"'{config}': run.device", 1)
+            raise type(error)(message) from error
+        raise
     until = None if seconds is None else start + seconds
     console = Console(stderr=True, quiet=os.environ.get("RANK", "0") != "0")
     with needing_extras():
@@ -89,8 +95,12 @@ def simulate(
     with _naming_config(config), needing_extras():
         if estimate:
             run_estimate(job, console)
-        else:
+            return
+        try:
             run_simulation(job, console)
+        except Stopped as stop:
+            stop.add_note("the same command goes on from the last checkpoint")
+            raise
 
 
 def _check_folder(folder: Path) -> None:
@@ -120,6 +130,3 @@ def _naming_config(path: Path) -> Iterator[None]:
         if message.startswith("folder must"):
             raise UsageError(message.replace("folder must", "--out must", 1)) from error
         raise UsageError(f"'{path}': {message}") from error
-    except Stopped as stop:
-        stop.add_note("the same command goes on from the last checkpoint")
-        raise

@@ -148,7 +148,7 @@ def run_estimate(job: SimulationJob, console: Console) -> None:
             if number is not None
             else f"Pieces of {limit} are too short: a start alone takes {spoken_time(found.start)}."
         )
-    done = bench.folder.num_done()
+    done = len(bench.folder.done())
     if done:
         lines.append(f"Of these, {done:,} of {_num_cycles(config):,} cycles are done.")
     for line in lines:
@@ -219,7 +219,7 @@ def _say_how_to_go_on(job: SimulationJob, folder: SimulationFolder, console: Con
     assert job.seconds is not None
     total = _num_cycles(job.config)
     console.print(
-        f"Stopped after {spoken_time(job.seconds)}, as asked: {folder.num_done():,} of {total:,} "
+        f"Stopped after {spoken_time(job.seconds)}, as asked: {len(folder.done()):,} of {total:,} "
         "cycles are done. The same command goes on from here.",
         soft_wrap=True,
         highlight=False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
@@ -64,7 +65,7 @@ class SimulationScreen(Reporter):
         self._reading: tuple[str, int, int] | None = None
 
     def __enter__(self) -> SimulationScreen:
-        self._shown = {_place(record) for record in self._folder.records()}
+        self._shown = self._folder.done()
         self._bars.start()
         self._thread.start()
         return self
@@ -101,10 +102,9 @@ class SimulationScreen(Reporter):
             self._look()
 
     def _look(self) -> None:
-        for record in self._folder.records():
-            if _place(record) not in self._shown:
-                self._shown.add(_place(record))
-                self._print(self._line(record))
+        for place in sorted(self._folder.done() - self._shown):
+            self._shown.add(place)
+            self._print(self._line(self._folder.record(*place)))
         claims = read_claims(self._folder.claim(""))
         bars: dict[str, tuple[str, int, int]] = {}
         with self._lock:
@@ -134,15 +134,15 @@ class SimulationScreen(Reporter):
             shown = {name: (what, d, t, f"{d:,} of {t:,}") for name, (what, d, t) in bars.items()}
             every = {_TOTAL: ("simulation", done, self._num_steps, text), **shown}
             for name, (what, so_far, total, label) in every.items():
+                fields: dict[str, Any] = {"done": label, "left": left if name == _TOTAL else None}
                 if name not in self._tasks:
-                    self._tasks[name] = self._bars.add_task("", done="", left=None)
+                    self._tasks[name] = self._bars.add_task(printable(what), total=total, **fields)
                 self._bars.update(
                     self._tasks[name],
                     description=printable(what),
                     completed=so_far,
                     total=total,
-                    done=label,
-                    left=left if name == _TOTAL else None,
+                    **fields,
                 )
         elif time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES:
             doing = "; ".join(f"{what}, {d:,} of {t:,}" for what, d, t in bars.values())
@@ -189,7 +189,3 @@ def spoken_duration(seconds: float) -> str:
         if seconds >= length:
             return f"{seconds / length:.3g} {unit}"
     return f"{seconds * 1e6:.3g} us"
-
-
-def _place(record: CycleRecord) -> tuple[str, int, int]:
-    return record.strategy, record.seed, record.cycle

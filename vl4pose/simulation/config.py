@@ -186,7 +186,7 @@ def parse_config(content: Mapping[str, Any], folder: Path) -> SimulationConfig:
 def example_config() -> str:
     """Return a configuration with every key, its documentation and its default."""
     lines = [
-        "# A simulation for `vl4pose simulate`: of drawn people, in a few minutes on two cores.",
+        "# A simulation for `vl4pose simulate`: of drawn people, in a few minutes on a CPU.",
         "# With so few images it says nothing of the strategies: put yours in their place. A key",
         "# that is commented out has the value shown, unless its text names another default.",
         "# Paths are relative to this file.",

@@ -198,7 +198,7 @@ class TrainingOptions:
     )
     steps: int | None = _option(
         "Instead: batches in a cycle, the same number however many labels there are.",
-        given="150",
+        given="60",
     )
     batch_size: int = _option("Images in a batch.", 32, given="16")
     learning_rate: float = _option(
@@ -236,7 +236,7 @@ class HeadsOptions:
     epochs: float | None = _option(
         "As in [training]. [default: those of [training], without steps]", example="30"
     )
-    steps: int | None = _option("As in [training].", given="75")
+    steps: int | None = _option("As in [training].", given="30")
     batch_size: int = _option("As in [training].", 32, given="16")
     learning_rate: float = _option("As in [training].", 1e-3)
     weight_decay: float = _option("As in [training].", 0.05)

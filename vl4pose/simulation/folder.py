@@ -13,7 +13,7 @@ import numpy as np
 from vl4pose import __version__
 from vl4pose._atomic_file import write_atomically
 from vl4pose.simulation.config import SimulationConfig
-from vl4pose.simulation.records import read_records, record_path
+from vl4pose.simulation.records import CycleRecord, record_path
 
 __all__ = ["OtherSimulationError", "SimulationFolder"]
 
@@ -100,7 +100,7 @@ class SimulationFolder:
             _compare(self.path, "data", self.plan().get("data"), plan["data"])
             return
         self.path.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, (json.dumps(plan, indent=1) + "\n").encode())
+        write_atomically(path, (json.dumps(plan, indent=1, default=str) + "\n").encode())
 
     def plan(self) -> dict[str, Any]:
         """Return what ``simulation.json`` holds."""
@@ -110,9 +110,12 @@ class SimulationFolder:
             raise ValueError(f"'{self.path / _PLAN}' must hold JSON: {error}") from error
         return plan
 
-    def num_done(self) -> int:
-        """Return how many cycles have a record."""
-        return sum(1 for _ in self.path.glob("runs/*/seed-*/cycle-*.json"))
+    def done(self) -> set[tuple[str, int, int]]:
+        """Return the strategy, seed and cycle of every record."""
+        return {
+            (path.parts[-3], int(path.parts[-2].removeprefix("seed-")), _number(path))
+            for path in self.path.glob("runs/*/seed-*/cycle-*.json")
+        }
 
     def is_done(self, strategy: str, seed: int, cycle: int) -> bool:
         """Return whether a cycle has a record."""
@@ -120,11 +123,11 @@ class SimulationFolder:
 
     def selected(self, strategy: str, seed: int, num_cycles: int) -> list[list[int]]:
         """Return what was labelled after each of the first cycles of a run."""
-        folder = record_path(self.path, strategy, seed, 0).parent
-        return [
-            json.loads((folder / f"cycle-{cycle}.json").read_text())["selected"]
-            for cycle in range(num_cycles)
-        ]
+        return [self.record(strategy, seed, cycle).selected for cycle in range(num_cycles)]
+
+    def record(self, strategy: str, seed: int, cycle: int) -> CycleRecord:
+        """Return the record of a cycle that is done."""
+        return CycleRecord(**json.loads(record_path(self.path, strategy, seed, cycle).read_text()))
 
     def shared(self, seed: int) -> Path:
         """Return where the network of cycle 0 of a seed is."""
@@ -156,7 +159,7 @@ class SimulationFolder:
     def discard(self, strategy: str, seed: int, before: int) -> None:
         """Delete the work of cycles before the given one."""
         for path in self.work(strategy, seed, 0).parent.glob("cycle-*"):
-            if int(path.name.removeprefix("cycle-")) < before:
+            if _number(path) < before:
                 shutil.rmtree(path, ignore_errors=True)
         folder = self.work(strategy, seed, 0).parent
         if folder.is_dir() and not any(folder.iterdir()):
@@ -166,16 +169,17 @@ class SimulationFolder:
         """Return the file that a process locks for a piece of work."""
         return self.path / "claims" / name
 
-    def records(self) -> Any:
-        """Return all records."""
-        return read_records(self.path)
-
 
 def start_set(num_images: int, num_labels: int, seed: int) -> list[int]:
     """Return which images are labelled at the beginning, in order."""
     generator = np.random.default_rng([seed, num_labels])
     chosen: list[int] = np.sort(generator.permutation(num_images)[:num_labels]).tolist()
     return chosen
+
+
+def _number(path: Path) -> int:
+    """Return the number of a cycle's file or folder."""
+    return int(path.stem.removeprefix("cycle-"))
 
 
 def _plan(config: SimulationConfig, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -201,10 +205,10 @@ def _compare(folder: Path, name: str, there: Any, now: Any) -> None:
     if isinstance(there, dict) and isinstance(now, dict):
         for key in [*now, *(key for key in there if key not in now)]:
             _compare(folder, f"{name}.{key}".lstrip("."), there.get(key), now.get(key))
-    elif there != json.loads(json.dumps(now)):
+    elif there != json.loads(json.dumps(now, default=str)):
         raise OtherSimulationError(folder, name, there, now)
 
 
 def _short(value: object) -> str:
-    text = json.dumps(value)
+    text = json.dumps(value, default=str)
     return text if len(text) <= 60 else f"{text[:57]}..."

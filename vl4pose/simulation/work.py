@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -75,6 +76,9 @@ def make_bench(
         About a key of the configuration; `OtherSimulationError`.
     SimulationError
     """
+    if device.type == "cuda":
+        # Read with the first product of matrices: see `reproducible`.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     if config.run.threads is not None:
         torch.set_num_threads(config.run.threads)
     folder = SimulationFolder(path)

@@ -19,14 +19,13 @@ def num_steps(config: SimulationConfig) -> int:
 
 def steps_done(config: SimulationConfig, folder: SimulationFolder) -> int:
     """Return those of cycles that are done."""
-    seeds, cycles = config.simulation.seed_list, range(config.simulation.cycles)
-    shared = [seed for seed in seeds if folder.is_start_shared(seed)]
+    done = folder.done()
+    shared = [seed for seed in config.simulation.seed_list if folder.is_start_shared(seed)]
     return len(shared) * training_steps(config, 0) + sum(
         run_steps(config, chosen, cycle)
         for chosen in config.strategies
-        for seed in seeds
-        for cycle in cycles
-        if folder.is_done(chosen.label, seed, cycle)
+        for label, _, cycle in done
+        if label == chosen.label
     )
 
 
