@@ -28,7 +28,7 @@ from vl4pose.simulation.folder import OtherSimulationError, SimulationFolder, st
 from vl4pose.simulation.pace import Pace, SimulationError, TimeUpError, parse_duration  # noqa: E402
 from vl4pose.simulation.records import read_records  # noqa: E402
 from vl4pose.simulation.simulate import do_work, simulate  # noqa: E402
-from vl4pose.simulation.work import make_bench  # noqa: E402
+from vl4pose.simulation.work import make_bench, pieces  # noqa: E402
 from vl4pose.simulation.workload import num_steps, steps_done  # noqa: E402
 
 START, BUDGET, CYCLES = 6, 5, 3
@@ -341,6 +341,24 @@ class TestClaims:
         assert read_claims(tmp_path) == {}
         with claim(tmp_path / "work"):
             pass
+
+    def test_who_waits_for_others_stops_in_time(self, tmp_path):
+        config = read_config(write_config(tmp_path))
+        folder = SimulationFolder(tmp_path / "out")
+        assert not go_on(config, folder.path, 1e-6)
+        with claim(folder.claim("shared-seed-0")), claim(folder.claim("shared-seed-1")):
+            assert not go_on(config, folder.path, 0.2)
+            assert folder.done() == set()
+
+
+def test_the_order_of_runs(tmp_path):
+    orders = {}
+    for order in ("seed", "strategy"):
+        config = read_config(write_config(tmp_path, run={"order": order}))
+        orders[order] = [(piece.strategy.label, piece.seed) for piece in pieces(config)]
+    assert orders["seed"][:3] == [("random", 0), ("confidence", 0), ("vl4pose", 0)]
+    assert orders["strategy"][:3] == [("random", 0), ("random", 1), ("confidence", 0)]
+    assert sorted(orders["seed"]) == sorted(orders["strategy"])
 
 
 class TestEstimate:

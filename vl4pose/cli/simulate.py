@@ -14,8 +14,14 @@ import typer
 from rich.console import Console
 
 from vl4pose.cli.checks import check_file, parse_device
-from vl4pose.cli.errors import RunError, Stopped, UsageError, needing_extras, reason
-from vl4pose.cli.options import shared
+from vl4pose.cli.errors import (
+    RunError,
+    Stopped,
+    UsageError,
+    needing_extras,
+    network_reason,
+    reason,
+)
 from vl4pose.cli.options import simulate as opt
 from vl4pose.skeleton import nearest
 
@@ -31,7 +37,7 @@ def simulate(
     estimate: opt.Estimate = False,
     time_limit: opt.TimeLimit = None,
     device: opt.Device = None,
-    num_threads: shared.NumThreads = None,
+    num_threads: opt.NumThreads = None,
     processes: opt.Processes = None,
     engine: opt.Engine = "local",
     ray_address: opt.RayAddress = None,
@@ -130,3 +136,5 @@ def _naming_config(path: Path) -> Iterator[None]:
         if message.startswith("folder must"):
             raise UsageError(message.replace("folder must", "--out must", 1)) from error
         raise UsageError(f"'{path}': {message}") from error
+    except RuntimeError as error:  # of torch: too little memory, a device that fails
+        raise RunError(network_reason(error)) from error

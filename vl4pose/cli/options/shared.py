@@ -13,7 +13,7 @@ MODELS = "Models"
 INPUT = "Image to network and back (also from aux.json or pose.json)"
 SCORING = "Peaks and scores"
 RUNNING = "Running"
-_MOST_THREADS = 1024  # torch ends the process when the system refuses to start so many
+MOST_THREADS = 1024  # torch ends the process when the system refuses to start so many
 
 
 def default(text: str) -> str:
@@ -135,7 +135,7 @@ NumThreads = Annotated[
     int | None,
     typer.Option(
         metavar="INT",
-        parser=whole_number("--num-threads", 1, _MOST_THREADS),
+        parser=whole_number("--num-threads", 1, MOST_THREADS),
         help="Threads that compute." + default("torch's choice"),
         show_default=False,
         rich_help_panel=RUNNING,
@@ -145,7 +145,7 @@ Workers = Annotated[
     int | None,
     typer.Option(
         metavar="INT",
-        parser=whole_number("--workers", 1, _MOST_THREADS),
+        parser=whole_number("--workers", 1, MOST_THREADS),
         help="Threads that read and resize images ahead of the network."
         + default("one per CPU, at most 8"),
         show_default=False,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from vl4pose.cli.checks import finite_number, whole_number
-from vl4pose.cli.options.shared import RUNNING, default
+from vl4pose.cli.options.shared import MOST_THREADS, RUNNING, default
 
 _RAY = "Running on Ray (--engine ray)"
 
@@ -62,6 +62,17 @@ Device = Annotated[
     typer.Option(
         metavar="DEVICE",
         help="Where the networks run: cpu, cuda, cuda:1." + default("run.device of CONFIG"),
+        show_default=False,
+        rich_help_panel=RUNNING,
+    ),
+]
+NumThreads = Annotated[
+    int | None,
+    typer.Option(
+        metavar="INT",
+        parser=whole_number("--num-threads", 1, MOST_THREADS),
+        help="Threads of each process. Other last bits may come of another number."
+        + default("run.threads of CONFIG, or torch's choice"),
         show_default=False,
         rich_help_panel=RUNNING,
     ),
