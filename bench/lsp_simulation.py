@@ -44,7 +44,8 @@ except ModuleNotFoundError as error:
 HERE = Path(__file__).resolve().parent
 CONFIGS = {False: HERE / "lsp_simulation.toml", True: HERE / "lsp_paper.toml"}
 MORE_TO_DO = 3  # exit status of vl4pose simulate
-# What is smaller in a trial, by table. All else is as it is.
+# What is smaller in a trial, by table. All else is as it is. Nothing is compiled, which would take
+# minutes, and fails on CPUs for the maps of 1 x 1 pixel that images of 64 x 64 become (torch 2.13).
 SMALL: Mapping[str, Mapping[str, Any]] = {
     "data": {
         "train_options": {"size": 64, "limit": 60},
