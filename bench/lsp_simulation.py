@@ -64,6 +64,7 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
 def main() -> None:
     """Run the simulation."""
     arguments, more = parse()
+    arguments.out.resolve().parent.mkdir(parents=True, exist_ok=True)
     path = configuration(arguments.paper, arguments.small, arguments.out)
     status = simulate(path, arguments.out, arguments.data, more)
     if status == MORE_TO_DO:
@@ -131,7 +132,6 @@ def configuration(paper: bool, small: bool, out: Path) -> Path:
     for table, changes in SMALL.items():
         config[table] = changed(config.get(table, {}), changes)
     file = out.with_name(f"{out.name}.toml")
-    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(as_toml(config), encoding="utf-8")
     return file
 
