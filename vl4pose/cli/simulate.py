@@ -136,5 +136,7 @@ def _naming_config(path: Path) -> Iterator[None]:
         if message.startswith("folder must"):
             raise UsageError(message.replace("folder must", "--out must", 1)) from error
         raise UsageError(f"'{path}': {message}") from error
+    except typer.Exit:  # which is a RuntimeError too
+        raise
     except RuntimeError as error:  # of torch: too little memory, a device that fails
         raise RunError(network_reason(error)) from error
