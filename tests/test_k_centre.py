@@ -218,6 +218,24 @@ def test_index_gives_the_same_for_a_seed() -> None:
 
 
 @pytest.mark.usefixtures("index")
+@pytest.mark.parametrize(("dtype", "exponent"), [(np.float32, 120), (np.float64, 490)])
+def test_the_unit_of_rows_does_not_matter_to_the_index(dtype: Any, exponent: int) -> None:
+    rows, labelled = noise(300, 5, dtype=dtype), noise(9, 5, seed=1, dtype=dtype)
+    for given in (None, labelled):
+        expected = k_centre(rows, 30, labelled=given, approximate=True)
+        for power in (exponent, -exponent):
+            found = k_centre(
+                np.ldexp(rows, power),
+                30,
+                labelled=None if given is None else np.ldexp(given, power),
+                approximate=True,
+            )
+            assert_array_equal(found.indices, expected.indices)
+            # Where the index is not asked, squares of what is very small lose digits.
+            np.testing.assert_allclose(np.ldexp(found.distances, -power), expected.distances)
+
+
+@pytest.mark.usefixtures("index")
 def test_index_with_labelled_rows_and_an_end() -> None:
     rows = noise(500, 3, dtype=np.float32)
     labelled = noise(40, 3, seed=1, dtype=np.float32)

@@ -213,7 +213,11 @@ def _with_index(
     seed: int,
 ) -> Centres:
     """Return what `k_centre` does with ``approximate``."""
-    centres = _CentreIndex(rows.shape[1], rows.dtype, num_threads)
+    ends = [
+        float(end) for part in (rows, labelled) if part.size for end in (part.min(), part.max())
+    ]
+    largest = max(map(abs, ends), default=0.0)
+    centres = _CentreIndex(rows.shape[1], rows.dtype, largest, num_threads)
     # Of every row, its distance from the nearest centre that was found: never too small.
     nearest = np.full(len(rows), np.inf)
     indices, distances = list[int](), list[float]()
@@ -260,7 +264,7 @@ def _chunks(rows: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
 class _CentreIndex:
     """An index of centres that tells how far rows are from the nearest of them, or nearly so."""
 
-    def __init__(self, ndim: int, dtype: np.dtype[Any], num_threads: int) -> None:
+    def __init__(self, ndim: int, dtype: np.dtype[Any], largest: float, num_threads: int) -> None:
         try:
             from usearch.index import Index
         except ImportError as error:
@@ -270,11 +274,16 @@ class _CentreIndex:
         name = "f64" if dtype == np.float64 else "f32"
         self._index = Index(ndim=ndim, metric="l2sq", dtype=name, enable_key_lookups=False)
         self._num_threads = num_threads
+        # The index tells squares in float32, where those of large numbers are infinite and those of
+        # small ones 0. A power of two changes no digit.
+        self._exponent = math.frexp(largest)[1]
 
     def add(self, rows: Array) -> None:
         keys = np.arange(len(self._index), len(self._index) + len(rows), dtype=np.uint64)
-        self._index.add(keys, rows, threads=1)  # more would add them in any order
+        scaled = np.ldexp(rows, -self._exponent)
+        self._index.add(keys, scaled, threads=1)  # more would add them in any order
 
     def distances_to(self, rows: Array) -> npt.NDArray[np.float64]:
-        found = self._index.search(rows, 1, threads=self._num_threads).distances
-        return np.sqrt(found.reshape(len(rows)).astype(np.float64))
+        scaled = np.ldexp(rows, -self._exponent)
+        found = self._index.search(scaled, 1, threads=self._num_threads).distances
+        return np.ldexp(np.sqrt(found.reshape(len(rows)).astype(np.float64)), self._exponent)
