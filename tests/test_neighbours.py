@@ -81,6 +81,9 @@ def test_the_unit_of_distances_does_not_matter() -> None:
         ([[0.0, 0.0, 0.0, 5.0]], 2.0, [[1 / 3] * 3 + [0.0]]),
         ([[0.0, 1.0, 2.0]], 1.0, [[1.0, 0.0, 0.0]]),
         ([[3.0, 3.0], [1.0, 2.0]], 1.0, [[0.5, 0.5], [1.0, 0.0]]),
+        ([[0.0, 1e-320, 1e20]], 1.5, [[0.5, 0.5, 0.0]]),  # steps that differ by all of a double
+        ([[0.0, 1e-300, 1e200]], 1.5, [[0.5, 0.5, 0.0]]),
+        ([[0.0, 1e-290, 1.0]], 1.0, [[1.0, 0.0, 0.0]]),
     ],
 )
 def test_where_the_perplexity_is_not_to_be_had(squared, perplexity, expected) -> None:

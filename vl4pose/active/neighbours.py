@@ -17,6 +17,7 @@ Float64Array = npt.NDArray[np.float64]
 _AT_ONCE = 2**23  # numbers
 _STEPS = 100
 _MAX_PERPLEXITY = 1e9
+_SMALLEST_STEP = 1e-300
 
 
 class Neighbours(NamedTuple):
@@ -139,16 +140,18 @@ def neighbour_probabilities(squared_distances: Any, perplexity: float = 20.0) ->
     if not (np.isfinite(squared) & (squared >= 0)).all():
         raise ValueError("squared_distances must be finite and at least 0")
     farther = squared - squared.min(axis=1, keepdims=True)
+    largest = farther.max(axis=1, keepdims=True)
+    farther /= np.where(largest > 0, largest, 1.0)
+    # Beside the farthest such a step is none, and its reciprocal would not fit a double.
+    farther[farther < _SMALLEST_STEP] = 0.0
     is_nearest = farther == 0
     if perplexity >= squared.shape[1] or is_nearest.all():
         return np.full(squared.shape, 1 / squared.shape[1])
     target = np.log(perplexity)
     # log of 1 / (2 sigma^2) between where all neighbours count the same and where but the nearest
     # ones do, in double.
-    with np.errstate(divide="ignore"):
-        second = np.where(is_nearest, np.inf, farther).min(axis=1, keepdims=True)
-        low = np.log(1e-9) - np.log(farther.max(axis=1, keepdims=True))
-        high = np.log(800.0) - np.log(second)
+    second = np.where(is_nearest, np.inf, farther).min(axis=1, keepdims=True)
+    low, high = np.full_like(second, np.log(1e-9)), np.log(800.0) - np.log(second)
     is_equal = is_nearest.all(axis=1, keepdims=True)
     low, high = np.where(is_equal, 0.0, low), np.where(is_equal, 0.0, high)
     for _ in range(_STEPS):
