@@ -105,11 +105,6 @@ class TestEveryStrategy:
         pool = Pool(0, known(RNG(0), 0))
         assert make_strategy(name).select(pool, NOTHING, 0, RNG(0)).shape == (0,)
 
-    def test_source_cost_and_departures_are_documented(self, name: str) -> None:
-        documentation = type(make_strategy(name)).__doc__ or ""
-        assert "Cost: " in documentation
-        assert "References" in documentation
-
 
 HEADS = {
     "learning-loss": "learning-loss",

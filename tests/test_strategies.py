@@ -141,6 +141,7 @@ class TestEveryStrategy:
             range(len(pool)), key=lambda i: (math.isnan(ranks[i]), -np.nan_to_num(ranks[i]), i)
         )
         assert picks.tolist() == ranked[:budget]
+        ranks += 1  # of its own
         for name, values in before.items():
             assert_array_equal(known[name], values)
 
@@ -274,6 +275,29 @@ def test_every_name_keeps_what_strategies_promise(
         picks = chosen.select(pool, labelled, budget, RNG(1))
         assert picks.dtype == np.int64
         assert picks.tolist() == order[:budget]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "core-set",
+        "mcd-cke",
+        "core-gcn",
+        "uncertain-gcn",
+        pytest.param("kaplan-lensu", marks=NEEDS_INDEX),
+    ],
+)
+def test_labelled_images_have_embeddings_like_the_pool_s(name: str) -> None:
+    arrays = {
+        array: np.ones({"(N,)": (3,), "(N, J)": (3, 2), "(N, D)": (3, 4)}[shape])
+        for array, shape in ARRAYS.items()
+    }
+    with pytest.raises(
+        ValueError, match=r"labelled embeddings must be \(M, 4\) like the pool's, got \(2, 5\)"
+    ):
+        make_strategy(name).select(
+            Pool(3, arrays), Pool(2, {"embedding": np.ones((2, 5))}), 1, RNG(0)
+        )
 
 
 def test_select_asks_at_once_for_strategies_that_do_not() -> None:

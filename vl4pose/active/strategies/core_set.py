@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
-from vl4pose.active.k_centre import k_centre
+from vl4pose.active.k_centre import finite_rows, k_centre
 from vl4pose.active.strategies.pool import Pool
 from vl4pose.active.strategies.strategy import Indices, StepwiseStrategy
 
-__all__ = ["CoreSet", "farthest_first", "has_embedding"]
+__all__ = ["CoreSet", "farthest_first", "has_embedding", "labelled_rows"]
 
 
 class CoreSet(StepwiseStrategy):
@@ -76,13 +78,11 @@ def farthest_first(
         Copies of labelled or chosen images come last, in the order of the candidates.
     """
     num_images = min(num_images, len(candidates))
-    given = None
-    if len(labelled) > 0:
-        given = labelled["embedding"][has_embedding(labelled)]
+    rows = pool["embedding"][candidates]
     centres = k_centre(
-        pool["embedding"][candidates],
+        rows,
         num_images,
-        labelled=given,
+        labelled=labelled_rows(labelled, rows.shape[1]),
         approximate=approximate,
         seed=seed,
     ).indices
@@ -91,6 +91,24 @@ def farthest_first(
     copies = np.flatnonzero(is_copy)[: num_images - len(centres)]
     order: Indices = candidates[np.concatenate([centres, copies])]
     return order
+
+
+def labelled_rows(labelled: Pool, num_columns: int) -> npt.NDArray[Any]:
+    """Return the finite embeddings (m, D) of labelled images, perhaps none.
+
+    Raises
+    ------
+    TypeError, ValueError
+        ``labelled embeddings must be ...``, if they are not floating or not (M, D) like the pool's.
+    """
+    if len(labelled) == 0:
+        return np.empty((0, num_columns), np.float32)
+    found = labelled["embedding"]
+    if found.shape[1] != num_columns:
+        raise ValueError(
+            f"labelled embeddings must be (M, {num_columns}) like the pool's, got {found.shape}"
+        )
+    return finite_rows(found[has_embedding(labelled)], "labelled embeddings")
 
 
 def has_embedding(pool: Pool) -> npt.NDArray[np.bool_]:

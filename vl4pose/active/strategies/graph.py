@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from vl4pose._options import integer, real
 from vl4pose.active.k_centre import finite_rows
-from vl4pose.active.strategies.core_set import farthest_first, has_embedding
+from vl4pose.active.strategies.core_set import farthest_first, has_embedding, labelled_rows
 from vl4pose.active.strategies.pool import Pool
 from vl4pose.active.strategies.strategy import Float64Array, Indices, StepwiseStrategy, Strategy
 
@@ -57,9 +57,7 @@ class _Graph(Strategy):
         torch, graph_net = _torch_modules(self.title)
         indices = np.flatnonzero(has_embedding(pool))
         rows = finite_rows(pool["embedding"][indices], "embedding")
-        given = rows[:0]
-        if len(labelled) > 0:
-            given = finite_rows(labelled["embedding"][has_embedding(labelled)], "embedding")
+        given = labelled_rows(labelled, rows.shape[1])
         is_labelled = np.arange(len(rows) + len(given)) >= len(rows)
         found = graph_net.label_graph(
             torch.from_numpy(_standardised(np.concatenate([rows, given]))).to(self.device),

@@ -6,7 +6,7 @@ import numpy as np
 
 from vl4pose._options import integer, real
 from vl4pose.active.k_centre import finite_rows
-from vl4pose.active.strategies.core_set import has_embedding
+from vl4pose.active.strategies.core_set import has_embedding, labelled_rows
 from vl4pose.active.strategies.pool import Pool
 from vl4pose.active.strategies.strategy import Float64Array, Indices, StepwiseStrategy, Strategy
 
@@ -134,8 +134,8 @@ class MCDCKE(_Sampled, StepwiseStrategy):
         deviation = np.sqrt(np.maximum(variance[candidates], 0.0))
         # Where nothing is labelled, all are equally far from it, and then from the first choice.
         nearest, is_first = np.ones(len(rows)), True
-        if len(labelled) > 0 and (is_given := has_embedding(labelled)).any():
-            given = finite_rows(labelled["embedding"][is_given], "embedding")
+        given = labelled_rows(labelled, rows.shape[1])
+        if len(given) > 0:
             nearest, is_first = _nearest(rows, given.astype(np.float64)), False
         chosen = np.empty(min(num_images, len(rows)), np.int64)
         is_left = np.ones(len(rows), np.bool_)

@@ -39,4 +39,4 @@ class MultiPeakEntropy(Strategy):
         self, pool: Pool, labelled: Pool | None = None, rng: np.random.Generator | None = None
     ) -> Float64Array:
         """Return the entropy, in nats."""
-        return np.asarray(pool["multi_peak_entropy"], np.float64)
+        return np.array(pool["multi_peak_entropy"], np.float64)
