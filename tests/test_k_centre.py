@@ -221,13 +221,13 @@ def test_index_gives_the_same_for_a_seed() -> None:
 @pytest.mark.parametrize(("dtype", "exponent"), [(np.float32, 120), (np.float64, 490)])
 def test_the_unit_of_rows_does_not_matter_to_the_index(dtype: Any, exponent: int) -> None:
     rows, labelled = noise(300, 5, dtype=dtype), noise(9, 5, seed=1, dtype=dtype)
-    for given in (None, labelled):
-        expected = k_centre(rows, 30, labelled=given, approximate=True)
+    for known in (None, labelled):
+        expected = k_centre(rows, 30, labelled=known, approximate=True)
         for power in (exponent, -exponent):
             found = k_centre(
                 np.ldexp(rows, power),
                 30,
-                labelled=None if given is None else np.ldexp(given, power),
+                labelled=None if known is None else np.ldexp(known, power),
                 approximate=True,
             )
             assert_array_equal(found.indices, expected.indices)

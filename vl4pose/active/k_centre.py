@@ -213,10 +213,8 @@ def _with_index(
     seed: int,
 ) -> Centres:
     """Return what `k_centre` does with ``approximate``."""
-    ends = [
-        float(end) for part in (rows, labelled) if part.size for end in (part.min(), part.max())
-    ]
-    largest = max(map(abs, ends), default=0.0)
+    parts = [part for part in (rows, labelled) if part.size]
+    largest = max((max(float(part.max()), -float(part.min())) for part in parts), default=0.0)
     centres = _CentreIndex(rows.shape[1], rows.dtype, largest, num_threads)
     # Of every row, its distance from the nearest centre that was found: never too small.
     nearest = np.full(len(rows), np.inf)
