@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from vl4pose._arrays import HAS_CUDA
-from vl4pose.active.neighbours import nearest_labelled
+from vl4pose.active.neighbours import Neighbours, nearest_labelled
 from vl4pose.nn.pooled_features import pool_features
 from vl4pose.scoring import analyze, decode, multi_peak_entropy, score
 from vl4pose.simulation.config import SimulationConfig
@@ -249,7 +249,7 @@ class Observer:
         of_gradient = {
             name: options.pop(name) for name in ("parameters", "num_probes") if name in options
         }
-        neighbours = nearest_labelled(embedding, of_labelled["embedding"], **options)
+        neighbours = _finite_neighbours(embedding, of_labelled["embedding"], **options)
         self.seconds += time.monotonic() - start
         keypoints, visible = self.poses
 
@@ -307,3 +307,23 @@ class Observer:
         assert self.head is not None
         with self.network.autocast():
             return self.head(output.features)
+
+
+def _finite_neighbours(embeddings: Array, labelled: Array, **options: Any) -> Neighbours:
+    """Return neighbours among labelled images whose embedding is finite.
+
+    Images whose own is not, or all of them where there is no such neighbour, have probabilities of
+    NaN, and so will what is expected by them.
+    """
+    known, given = (
+        np.flatnonzero(np.isfinite(rows).all(axis=1)) for rows in (embeddings, labelled)
+    )
+    if len(given) == 0:
+        known, given = known[:0], np.zeros(1, np.int64)
+    found = nearest_labelled(embeddings[known], labelled[given], **options) if len(known) else None
+    width = 1 if found is None else found.indices.shape[1]
+    indices = np.zeros((len(embeddings), width), np.int64)
+    probabilities = np.full((len(embeddings), width), np.nan)
+    if found is not None:
+        indices[known], probabilities[known] = given[found.indices], found.probabilities
+    return Neighbours(indices, probabilities)
