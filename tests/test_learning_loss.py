@@ -140,6 +140,12 @@ class TestPairs:
         assert predicted.grad[[0, 2]].tolist() == [0.0, 0.0]
         assert (predicted.grad[[1, 3]] != 0).all()
 
+    @pytest.mark.parametrize("losses", [(NAN, 1.0), (1.0, NAN), (NAN, NAN)])
+    def test_a_loss_that_is_no_number_is_not_hidden(self, loss, losses) -> None:
+        terms = loss(double(1.0, 2.0, 3.0, 4.0), double(losses[0], 2.0, losses[1], 1.0),
+                     reduction="none")  # fmt: skip
+        assert terms.isnan().tolist() == [True, False]
+
     def test_true_losses_get_no_gradient(self, loss) -> None:
         losses = double(1.0, 2.0).requires_grad_()
         loss(double(3.0, 1.0).requires_grad_(), losses).backward()

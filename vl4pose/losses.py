@@ -199,6 +199,7 @@ def learning_loss(
     (p, q), (first, second) = _paired(predicted), _paired(losses)
     counted = _paired_counted(annotated, first) & (first != second)
     terms = functional.relu(margin - torch.where(first > second, p - q, q - p))
+    terms = torch.where(first.isnan() | second.isnan(), torch.nan, terms)  # and not any order
     return _reduced_pairs(terms, counted, reduction)
 
 
@@ -249,7 +250,7 @@ def learning_loss_plus_plus(
     predicted, losses = _checked_losses(predicted, losses, annotated)
     (p, q), (first, second) = _paired(predicted), _paired(losses)
     total = first + second
-    share = torch.where(total > 0, first / torch.where(total > 0, total, 1.0), 0.5)
+    share = torch.where(total == 0, 0.5, first / torch.where(total == 0, 1.0, total))
     entropy = -(torch.xlogy(share, share) + torch.xlogy(1 - share, 1 - share))
     # The two log-softmaxes are -softplus(q - p) and -softplus(p - q).
     cross = share * functional.softplus(q - p) + (1 - share) * functional.softplus(p - q)
