@@ -220,6 +220,19 @@ class TestGoingOn:
         with pytest.raises(OtherSimulationError, match=r"data\.training set"):
             run(tmp_path, **tables)
 
+    def test_damaged_weights_are_told(self, tmp_path):
+        tables = {"simulation": {"seeds": 1, "strategies": ["confidence"]}}
+        config = read_config(write_config(tmp_path, **tables))
+        while not list((tmp_path / "out").glob("shared/seed-0/done.json")):
+            assert not go_on(config, tmp_path / "out", 1e-6)
+        path = tmp_path / "out" / "shared" / "seed-0" / "network.safetensors"
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2])
+        with pytest.raises(SimulationError, match=r"cycle 1: '.*network.safetensors' is damaged"):
+            go_on(config, tmp_path / "out")
+        path.write_bytes(content)
+        assert go_on(config, tmp_path / "out")
+
     def test_a_folder_of_something_else(self, tmp_path):
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / "notes.txt").write_text("mine")

@@ -7,6 +7,7 @@ simulation's folder, which every node must see under one name.
 from __future__ import annotations
 
 import pickle
+import time
 from collections.abc import Sequence
 
 from vl4pose.pool.errors import PoolError
@@ -18,7 +19,7 @@ from vl4pose.simulation.worker import Task, check_outcome, outcome_of
 __all__ = ["run_on_ray"]
 
 _MOST_ATTEMPTS = 5
-_SECONDS_BETWEEN_LOOKS = 0.5  # after which a signal is noticed
+_SECONDS_BETWEEN_LOOKS = 0.5
 
 
 def run_on_ray(tasks: Sequence[Task], options: RayOptions) -> None:
@@ -59,9 +60,15 @@ def run_on_ray(tasks: Sequence[Task], options: RayOptions) -> None:
             waiting = [work.remote(pickle.dumps(task)) for task in tasks]
             is_time_up = False
             while waiting:
-                ready, waiting = ray.wait(waiting, timeout=_SECONDS_BETWEEN_LOOKS)
+                # Ray makes an error of its own of a signal that arrives while it waits.
+                time.sleep(_SECONDS_BETWEEN_LOOKS)
+                ready, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=0)
                 for outcome in ray.get(ready):
                     is_time_up |= not check_outcome(outcome)
+    except SystemError as error:
+        if error.__cause__ is not None and not isinstance(error.__cause__, Exception):
+            raise error.__cause__ from None
+        raise
     except PoolError as error:
         raise SimulationError(str(error)) from error
     except ray.exceptions.RayError as error:

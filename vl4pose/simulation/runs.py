@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
@@ -92,6 +92,7 @@ class Bench:
         self._trained_and_measured(directory, labels, seed, 0, lambda: None)
         if seed == self.config.simulation.seed_list[0]:
             self._look_at_start(directory, labels, seed)
+        shutil.rmtree(directory / "pose", ignore_errors=True)  # if a kill has left it
         self.folder.set_start_shared(seed)
         self.pace.keep()
 
@@ -425,6 +426,11 @@ def _save(module: nn.Module, path: Path, seconds: float) -> None:
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], float]:
-    with safe_open(path, "pt") as file:
-        seconds = float((file.metadata() or {}).get("seconds", "0"))
-    return load_file(path), seconds
+    try:
+        with safe_open(path, "pt") as file:
+            seconds = float((file.metadata() or {}).get("seconds", "0"))
+        return load_file(path), seconds
+    except SafetensorError as error:
+        raise SimulationError(
+            f"'{path}' is damaged ({error}): delete it, to have it trained again"
+        ) from error
