@@ -365,6 +365,7 @@ def test_no_image() -> None:
             "pose must be a torch.nn.Module, got builtin_function_or_method",
         ),
         ({"keypoints": torch.ones(3, 2, 2)}, ValueError, "keypoints must be (3, k, J, 2), got"),
+        ({"keypoints": torch.ones(3, 0, 2, 2)}, ValueError, "keypoints must be those of at least"),
         (
             {"probabilities": torch.ones(3, 5)},
             ValueError,

@@ -110,6 +110,8 @@ def expected_squared_gradient_length(
     B = len(images)
     if keypoints.ndim != 4 or len(keypoints) != B or keypoints.shape[-1] != 2:
         raise ValueError(f"keypoints must be ({B}, k, J, 2), got {tuple(keypoints.shape)}")
+    if keypoints.shape[1] == 0:
+        raise ValueError("keypoints must be those of at least one neighbour, got none")
     k, J = keypoints.shape[1:3]
     if probabilities.shape != (B, k):
         raise ValueError(f"probabilities must be ({B}, {k}), got {tuple(probabilities.shape)}")
