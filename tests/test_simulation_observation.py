@@ -17,7 +17,7 @@ import vl4pose  # noqa: E402
 from vl4pose.active.neighbours import neighbour_probabilities  # noqa: E402
 from vl4pose.nn.pooled_features import pool_features  # noqa: E402
 from vl4pose.simulation.config import read_config  # noqa: E402
-from vl4pose.simulation.pace import Pace  # noqa: E402
+from vl4pose.simulation.pace import Pace, SimulationError  # noqa: E402
 from vl4pose.simulation.predictive_variance import predictive_variance  # noqa: E402
 from vl4pose.simulation.work import make_bench  # noqa: E402
 from vl4pose.training import heatmap_loss  # noqa: E402
@@ -33,6 +33,23 @@ def bench(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
     config = read_config(write_config(tmp_path))
     return make_bench(config, tmp_path / "out", torch.device("cpu"), Pace(None, 1e9))
+
+
+def test_packages_are_missed_before_networks_are_trained(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setitem(sys.modules, "usearch.index", None)
+    out = tmp_path / "out"
+
+    def make(**options):
+        strategies = [{"name": "kaplan-lensu", **options}]
+        config = read_config(write_config(tmp_path, simulation={"strategies": strategies}))
+        return make_bench(config, out, torch.device("cpu"), Pace(None, 1e9))
+
+    message = r"the strategy 'kaplan-lensu': approximate k-centre needs usearch: pip install"
+    with pytest.raises(SimulationError, match=message):
+        make()
+    assert not out.exists()
+    assert make(approximate=False).folder.path == out
 
 
 def images_of(bench, indices):

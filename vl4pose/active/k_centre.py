@@ -29,7 +29,7 @@ from vl4pose._arrays import FLOATING, as_numpy
 from vl4pose._options import flag, integer, threads
 from vl4pose.skeleton import shown
 
-__all__ = ["Centres", "finite_rows", "k_centre"]
+__all__ = ["Centres", "finite_rows", "index_class", "k_centre"]
 
 # Squares of larger numbers would not fit a double.
 MAX_MAGNITUDE = 1e150
@@ -259,18 +259,23 @@ def _chunks(rows: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
         yield rows[begin : begin + _CHUNK]
 
 
+def index_class() -> Any:
+    """Return what indexes are made by, or raise an ImportError that says what to install."""
+    try:
+        from usearch.index import Index
+    except ImportError as error:
+        raise ImportError(
+            "approximate k-centre needs usearch: pip install 'vl4pose[ann]'"
+        ) from error
+    return Index
+
+
 class _CentreIndex:
     """An index of centres that tells how far rows are from the nearest of them, or nearly so."""
 
     def __init__(self, ndim: int, dtype: np.dtype[Any], largest: float, num_threads: int) -> None:
-        try:
-            from usearch.index import Index
-        except ImportError as error:
-            raise ImportError(
-                "approximate k-centre needs usearch: pip install 'vl4pose[ann]'"
-            ) from error
         name = "f64" if dtype == np.float64 else "f32"
-        self._index = Index(ndim=ndim, metric="l2sq", dtype=name, enable_key_lookups=False)
+        self._index = index_class()(ndim=ndim, metric="l2sq", dtype=name, enable_key_lookups=False)
         self._num_threads = num_threads
         # The index tells squares in float32, where those of large numbers are infinite and those of
         # small ones 0. A power of two changes no digit.
@@ -283,5 +288,6 @@ class _CentreIndex:
 
     def distances_to(self, rows: Array) -> npt.NDArray[np.float64]:
         scaled = np.ldexp(rows, -self._exponent)
-        found = self._index.search(scaled, 1, threads=self._num_threads).distances
-        return np.ldexp(np.sqrt(found.reshape(len(rows)).astype(np.float64)), self._exponent)
+        found: Array = self._index.search(scaled, 1, threads=self._num_threads).distances
+        distances = np.sqrt(found.reshape(len(rows)).astype(np.float64))
+        return np.asarray(np.ldexp(distances, self._exponent), np.float64)

@@ -83,6 +83,11 @@ def make_bench(
         torch.set_num_threads(config.run.threads)
     folder = SimulationFolder(path)
     folder.check(config)
+    for chosen in config.strategies:
+        try:
+            chosen.make().check_packages()
+        except ImportError as error:
+            raise SimulationError(f"the strategy {chosen.label!r}: {error}") from error
     network = PoseNetwork(config, device)
     check_needs(config, network)
     train, test = load_datasets(config, network.heatmap_size, device, pace.reporter)

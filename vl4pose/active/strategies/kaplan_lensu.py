@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from vl4pose._options import flag
+from vl4pose.active.k_centre import index_class
 from vl4pose.active.strategies.confidence import Confidence
 from vl4pose.active.strategies.core_set import farthest_first, has_embedding
 from vl4pose.active.strategies.pool import Pool
@@ -57,6 +58,11 @@ class KaplanLensu(StepwiseStrategy):
     def __init__(self, share: float = 0.2, approximate: bool = True) -> None:
         self.share = checked_share(share)
         self.approximate = flag(approximate, "approximate")
+
+    def check_packages(self) -> None:
+        """Raise an ImportError where it needs an index and usearch is not installed."""
+        if self.approximate:
+            index_class()
 
     def order(
         self, pool: Pool, labelled: Pool, num_images: int, rng: np.random.Generator

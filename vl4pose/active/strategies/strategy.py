@@ -102,6 +102,12 @@ class Strategy(ABC):
         self.prepare(pool, labelled)
         return by_rank(self.rank(pool, labelled, rng))[:budget]
 
+    def check_packages(self) -> None:  # noqa: B027 (most need none)
+        """Raise an ImportError where a package is missing that `select` will need.
+
+        For who wants to know before networks are trained.
+        """
+
     def prepare(self, pool: Pool, labelled: Pool | None = None) -> None:
         """Have networks look at the images once, for all that the strategy needs.
 
