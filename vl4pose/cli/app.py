@@ -203,11 +203,11 @@ app.command(
 app.command(
     cls=_Command,
     help="Find out which strategy saves labels, on a dataset that has them all.\n\n"
-    "Annotation is simulated: for each strategy and seed, a pose network is trained on the labelled "
-    "images and measured, the strategy chooses the next ones, and their labels are revealed, cycle "
-    "after cycle. All strategies of a seed share start set and training seed, so that their "
-    "differences are paired. A run that is stopped, at whatever moment, goes on when the same "
-    "command is given again; it may be given on several machines at the same time.",
+    "Annotation is simulated: for each strategy and seed, a pose network is trained on the "
+    "labelled images and measured, the strategy chooses the next ones, and their labels are "
+    "revealed, cycle after cycle. All strategies of a seed share start set and training seed, so "
+    "that their differences are paired. A run that is stopped, at whatever moment, goes on when "
+    "the same command is given again; it may be given on several machines at the same time.",
     epilog="[bold]Examples[/bold]\n\n"
     "vl4pose simulate --example > simulation.toml\n\n"
     "vl4pose simulate simulation.toml --estimate\n\n"

@@ -14,10 +14,10 @@ a strategy asks. `make_strategy` makes a strategy by its name:
 array([1, 2])
 
 What each needs is an attribute of its class: arrays of the pool (``needs``) and of the M labelled
-images (``needs_labelled``), a small network that is trained beside the pose network (``head``),
-dropout in it (``dropout``). All but "random" need a pass of the pose network for each of the N
-images; the table says what comes on top, in distances of two embeddings and for a budget of b. The
-docstrings of the classes say it in full, and where ours depart from the papers.
+images (``needs_labelled``), a small network that is trained beside the pose network (``head``). All
+but "random" need a pass of the pose network for each of the N images; the table says what comes on
+top, in distances of two embeddings and for a budget of b. The docstrings of the classes say it in
+full, and where ours depart from the papers.
 
 ===================  ==================================  ==================  =====================
 name                 source                              needs               cost on top

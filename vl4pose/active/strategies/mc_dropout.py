@@ -19,7 +19,6 @@ class _Sampled(Strategy):
     """What needs the predictive variance."""
 
     head = "log-variance"
-    dropout = True
 
     def __init__(self, *, num_samples: int = 30, dropout_rate: float = 0.3) -> None:
         self.num_samples = integer(num_samples, "num_samples", 2)

@@ -36,9 +36,6 @@ class Strategy(ABC):
     head : str or None
         The small network that must be trained beside the pose network for what it needs, a key of
         ``vl4pose.simulation.heads.HEADS``.
-    dropout : bool
-        Whether channels of the pose network are dropped when it looks at the pool for it. It is
-        trained without.
     observation_options : mapping of str to mapping
         Of arrays that it needs and that are observed with options of its own, by their names: what
         the function that observes the array is to be called with. Another strategy's array of the
@@ -50,7 +47,6 @@ class Strategy(ABC):
     needs: Collection[str] = ()
     needs_labelled: Collection[str] = ()
     head: ClassVar[str | None] = None
-    dropout: ClassVar[bool] = False
     observation_options: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 
     @abstractmethod
