@@ -48,9 +48,8 @@ class EGLPlusPlus(Strategy):
 
     The mean of the neighbours' gradients is exact and their spread about it an estimate, for a pass
     back through the whole network for each of k neighbours takes long. With "last" all is exact and
-    nearly free, but prefers images that the network is sure of. On the network that we tried, ranks by
-    all parameters, as the paper has it, said as good as nothing of the error (the function has the
-    numbers).
+    nearly free, but prefers images that the network is sure of. On the network that we tried, ranks
+    by all parameters said as good as nothing of the error (the function has the numbers).
 
     Cost: two passes of the pose network for each of the N images of the pool, one for the M
     labelled ones, and N M distances; then, for each of the N, 5 passes back by all parameters, or
