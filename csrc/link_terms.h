@@ -45,11 +45,6 @@ class LinkTerms {
     return columns_.data();
   }
 
-  // Where that column begins among all, where they are kept.
-  std::int64_t first_of_column(std::int64_t l, std::int64_t a) const {
-    return (l * vectors_ + a / kLanes<double>)*K_;
-  }
-
   const PosePeaks& peaks() const { return *peaks_; }
   const Link& link(std::int64_t l) const { return links_[l]; }
 
@@ -57,7 +52,7 @@ class LinkTerms {
   static constexpr std::int64_t kMaxKept = 65536 / static_cast<std::int64_t>(kVectorBytes);
 
   Vector<double>* kept(std::int64_t l, std::int64_t a) {
-    return columns_.data() + first_of_column(l, a);
+    return columns_.data() + (l * vectors_ + a / kLanes<double>)*K_;
   }
 
   void compute(std::int64_t l, std::int64_t a, Vector<double>* column) const {

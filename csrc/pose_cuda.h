@@ -115,8 +115,8 @@ class PosePass {
   // Writes the best pose's peaks to pick, and returns its log p + log q.
   VL4POSE_DEVICE double refine(Objective objective) const;
 
-  // Returns log sum_Y p(Y) q(Y). The weights, their logarithms and the peaks' values are lost: what
-  // posterior() needs takes their place.
+  // Returns log sum_Y p(Y) q(Y). The weights and the peaks' values are lost: what posterior() needs
+  // takes their place.
   VL4POSE_DEVICE double marginal() const;
 
   // After marginal(): returns the posterior (J, K), which takes the place of the log-weights.
@@ -246,76 +246,58 @@ VL4POSE_NOINLINE VL4POSE_DEVICE double PosePass<Block>::refine(Objective objecti
   });
 }
 
-// What tree_likelihood_cpu.cpp does in three loops over the links is one here, for a block has too
-// little memory for the ratios of all pairs of peaks.
 template <class Block>
 VL4POSE_NOINLINE VL4POSE_DEVICE double PosePass<Block>::marginal() const {
-  double *const best = memory_.weight(), *const sums = peaks_.value();
-  double *const total = memory_.log_weight(), *const up = memory_.up();
-  double* const message = memory_.message();
-  const bool can_count = can_count_poses(tree_.num_joints, K_);
-  for (int level = tree_.num_levels - 1; level >= 0; --level) {
-    levels().for_each_peak(level, false, [&](int j, int k) {
-      double below = total[j * K_ + k], product = 1.0;  // there is its log-weight yet
-      for (int i = tree_.children_begin[j]; i < tree_.children_begin[j + 1]; ++i) {
-        const int slot = tree_.children[i] * K_ + k;
-        below += message[slot];
-        if (can_count) product *= sums[slot];
-        sums[slot] = 1.0 / sums[slot];
-      }
-      up[j * K_ + k] = below;
-      total[j * K_ + k] = product;
-    });
-    if (level == 0) break;
-    levels().for_each_peak(level, true, [&](int j, int a) {
-      const int n = peaks_.count()[j], l = tree_.link[j], first = j * K_;
-      double largest = term(l, a, 0) + up[first], sum = 0.0;
-      for (int b = 1; b < n; ++b) {
-        const double value = term(l, a, b) + up[first + b];
-        largest = value > largest ? value : largest;
-      }
-      for (int b = 0; b < n; ++b) {
-        const double ratio = n == 1 ? 1.0 : exponential(term(l, a, b) + up[first + b] - largest);
-        sum += ratio * total[first + b];
-      }
-      best[first + a] = largest;
-      sums[first + a] = sum;
-      message[first + a] = can_count ? largest : largest + logarithm_of_normal(sum);
-    });
-  }
-  const int n = peaks_.count()[tree_.root()], root = tree_.root() * K_;
-  const auto best_of_root = [&] { return up[root + first_largest(up + root, n)]; };
-  for_each(n, [&](int k) { total[root + k] *= exponential(up[root + k] - best_of_root()); });
+  double *const largest_term = memory_.weight(), *const inverse_sum = peaks_.value();
+  const double* up = run_up(own_log_weight(), [&](int j, int a, const double* up_j) {
+    const int n = peaks_.count()[j], l = tree_.link[j];
+    double largest = term(l, a, 0) + up_j[0], sum = 0.0;
+    if (n == 1) return largest;
+    for (int b = 1; b < n; ++b) {
+      const double value = term(l, a, b) + up_j[b];
+      largest = value > largest ? value : largest;
+    }
+    for (int b = 0; b < n; ++b) sum += exponential(term(l, a, b) + up_j[b] - largest);
+    largest_term[j * K_ + a] = largest;
+    inverse_sum[j * K_ + a] = 1.0 / sum;
+    return largest + logarithm_of_normal(sum);
+  });
   return by_one([&] {
+    const int root = tree_.root(), n = peaks_.count()[root];
+    const double largest = up[first_largest(up, n)];
     double sum = 0.0;
-    for (int k = 0; k < n; ++k) sum += total[root + k];
-    return best_of_root() + logarithm_of_normal(sum);
+    for (int k = 0; k < n; ++k) sum += exponential(up[k] - largest);
+    return largest + logarithm_of_normal(sum);
   });
 }
 
 // From the root to the leaves, p_j(b) = sum_a p_parent(a) p(b | a).
 template <class Block>
 VL4POSE_NOINLINE VL4POSE_DEVICE const double* PosePass<Block>::posterior() const {
-  const double *const best = memory_.weight(), *const inverse_sums = peaks_.value();
-  double* const belief = memory_.log_weight();  // where marginal() left the totals
-  const int root = tree_.root() * K_, num_of_root = peaks_.count()[tree_.root()];
-  const double of_all = by_one([&] {
-    double sum = 0.0;
-    for (int k = 0; k < num_of_root; ++k) sum += belief[root + k];
-    return sum;
-  });
-  for_each(num_of_root, [&](int k) { belief[root + k] /= of_all; });
+  const double *const largest_term = memory_.weight(), *const inverse_sum = peaks_.value();
+  double* const belief = memory_.log_weight();
+  const int root = tree_.root() * K_;
+  SoftmaxRows<Block>{block_, peaks_.count() + tree_.root(), 1, K_}.softmax(
+      memory_.up() + root, 1.0, belief + root, nullptr, memory_.message());
   for (int level = 1; level < tree_.num_levels; ++level) {
     levels().for_each_peak(level, false, [&](int j, int b) {
-      const int parent = tree_.parent[j] * K_, first = j * K_;
-      const double total = belief[first + b];
+      const int parent = tree_.parent[j] * K_;
       double sum = 0.0;
       for (int a = 0; a < peaks_.count()[tree_.parent[j]] && peaks_.count()[j] > 1; ++a) {
-        const double ratio =
-            exponential(term(tree_.link[j], a, b) + memory_.up()[first + b] - best[first + a]);
-        sum += ratio * total * (belief[parent + a] * inverse_sums[first + a]);
+        const double exponent =
+            term(tree_.link[j], a, b) + memory_.up()[j * K_ + b] - largest_term[j * K_ + a];
+        sum += belief[parent + a] * (exponential(exponent) * inverse_sum[j * K_ + a]);
       }
-      belief[first + b] = peaks_.count()[j] > 1 ? sum : 1.0;
+      belief[j * K_ + b] = sum;
+    });
+    // Huge terms leave few digits of a message; what they give still sums to one.
+    levels().for_each_joint(level, [&](int j) {
+      const int n = peaks_.count()[j];
+      double* const of_joint = belief + j * K_;
+      double sum = 0.0;
+      for (int b = 0; b < n; ++b) sum += of_joint[b];
+      const double inverse = 1.0 / sum;
+      for (int b = 0; b < n; ++b) of_joint[b] = n == 1 ? 1.0 : of_joint[b] * inverse;
     });
   }
   return belief;

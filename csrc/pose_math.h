@@ -54,15 +54,6 @@ VL4POSE_HOST_DEVICE D link_log_likelihood(D dx, D dy, const Link& link) {
   return -0.5 * ((kLog2Pi + link.log_variance) + difference * difference * link.precision);
 }
 
-// Whether the number of poses that J joints of at most K peaks make, which a sum of what they are
-// relative to the best one may reach, is far from what a double holds.
-VL4POSE_HOST_DEVICE inline bool can_count_poses(std::int64_t J, std::int64_t K) {
-  constexpr std::int64_t kMostBits = 900;
-  std::int64_t bits = 0;
-  while (bits < 62 && (std::int64_t{1} << bits) < K) ++bits;
-  return J * bits <= kMostBits;
-}
-
 // Index of the largest of n values; the lowest such index when several are equal.
 VL4POSE_HOST_DEVICE inline std::int32_t first_largest(const double* values, std::int64_t n) {
   std::int32_t best = 0;

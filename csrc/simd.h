@@ -115,24 +115,6 @@ inline Vector<double> square_root(Vector<double> x) {
 #endif
 }
 
-// Lane i of row k becomes lane k of row i, of kLanes rows.
-template <class T>
-void transpose(Vector<T>* rows) {
-  const auto interleave = [&]<std::size_t... i>(std::index_sequence<i...>) {
-    constexpr int n = kLanes<T>;
-    Vector<T> next[n];
-    for (int k = 0; k < n / 2; ++k) {  // a perfect shuffle of all lanes
-      next[2 * k] = __builtin_shufflevector(rows[k], rows[k + n / 2], (i / 2 + i % 2 * n)...);
-      next[2 * k + 1] =
-          __builtin_shufflevector(rows[k], rows[k + n / 2], (n / 2 + i / 2 + i % 2 * n)...);
-    }
-    for (int k = 0; k < n; ++k) rows[k] = next[k];
-  };
-  for (int size = 1; size < kLanes<T>; size *= 2) {
-    interleave(std::make_index_sequence<kLanes<T>>());
-  }
-}
-
 // Bit i says whether it holds of lane i.
 enum class Comparison : std::uint8_t { equal, less, greater, greater_equal };
 

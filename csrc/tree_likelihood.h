@@ -34,27 +34,18 @@ class TreeLikelihood {
   double released_sum(LinkTerms& terms);
 
  private:
-  double collect(LinkTerms& terms);
-  void find_best(LinkTerms& terms, std::int64_t begin, std::int64_t end);
-  void add_up(LinkTerms& terms, std::int64_t j);
-  void pass_down(LinkTerms& terms, std::int64_t j);
-
-  // For the vector of the parent's peaks from a: of each peak b of joint j, how probable the best
-  // pose through it is relative to the best through any.
-  const Vector<double>* ratios(LinkTerms& terms, std::int64_t j, std::int64_t a);
-  void compute_ratios(LinkTerms& terms, std::int64_t j, std::int64_t a, Vector<double>* ratio);
+  double collect(LinkTerms& terms, bool for_posterior);
+  void pass_down(LinkTerms& terms, std::int64_t j, double* belief);
+  Vector<double>* conditional(const LinkTerms& terms, std::int64_t l, std::int64_t a);
 
   TreeRecursion recursion_;
-  std::int64_t K_, stride_;
-  bool can_count_;       // see can_count_poses()
-  Buffer<double> row_;   // (stride)
-  Buffer<double> best_;  // (J, stride): the best pose below each peak of the parent, log p + log q
-  Buffer<double> inverse_sum_;     // (J, stride): 1 / all of them, relative to the best
-  Buffer<double> sum_;             // (J, stride): all of them, relative to the best
-  Buffer<double> total_;           // (J, stride): all poses below a peak, relative to the best
-  Buffer<double> belief_;          // (J, stride): posteriors
-  Buffer<double> share_;           // (stride)
-  Buffer<Vector<double>> ratios_;  // as LinkTerms keeps its columns
+  std::int64_t K_;
+  Buffer<double> belief_;                // (J, stride): posteriors
+  Buffer<double> row_;                   // (stride)
+  Buffer<Vector<double>> column_;        // (K)
+  Buffer<Vector<double>> conditionals_;  // p(b | a), as LinkTerms keeps its columns
+  Buffer<double> largest_, inverse_;     // (J, stride): where those are not kept, the largest term
+                                         // of each child's and the inverse of what they sum to
 };
 
 }  // namespace VL4POSE_CPU_CAPABILITY

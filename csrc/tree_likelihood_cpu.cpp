@@ -16,9 +16,9 @@ double entropy(const PosePeaks& peaks, std::int64_t j) {
 TreeLikelihood::TreeLikelihood(const Tree& tree, std::int64_t K)
     : recursion_(tree, K),
       K_(K),
-      stride_(whole_vectors<double>(K)),
-      can_count_(can_count_poses(tree.num_joints(), K)),
-      row_(stride_) {}
+      belief_(tree.num_joints() * whole_vectors<double>(K)),
+      row_(whole_vectors<double>(K)),
+      column_(K) {}
 
 double TreeLikelihood::expected(LinkTerms& terms, double* per_link) {
   const PosePeaks& peaks = terms.peaks();
@@ -43,160 +43,106 @@ double TreeLikelihood::expected(LinkTerms& terms, double* per_link) {
   return total;
 }
 
-double TreeLikelihood::marginal(LinkTerms& terms) { return collect(terms); }
+double TreeLikelihood::marginal(LinkTerms& terms) { return collect(terms, false); }
 
-// The messages are those of the best pose, and beside each stands what all poses below come to,
-// relative to that one. So no logarithm lies on the way from the leaves to the root, and there are
-// three loops over all links of which only the first and the last have steps that wait for each
-// other, and these are short. Where the number of poses is too large, each joint is finished before
-// the next one, and what its poses come to goes into the message.
-double TreeLikelihood::collect(LinkTerms& terms) {
+// The marginal. On the way, for the posterior, keeps the conditional probabilities of each child's
+// peaks given its parent's or, where there is no room, what they follow from.
+double TreeLikelihood::collect(LinkTerms& terms, bool for_posterior) {
+  const bool keeps_conditionals = for_posterior && terms.are_kept();
   const PosePeaks& peaks = terms.peaks();
   const Tree& tree = recursion_.tree;
-  const std::int64_t J = tree.num_joints(), step = can_count_ ? J : 1;
-  if (best_.size() == 0) {  // the expected score needs none of it
-    for (Buffer<double>* each : {&best_, &sum_, &inverse_sum_, &total_, &belief_}) {
-      *each = Buffer<double>(J * stride_);
-    }
-    share_ = Buffer<double>(stride_);
-    const std::int64_t columns = terms.are_kept() ? tree.num_links() * terms.vectors() : 1;
-    ratios_ = Buffer<Vector<double>>::uninitialized(columns * K_);
-  }
-  for (std::int64_t begin = 0; begin < J; begin += step) {
-    const std::int64_t end = begin + step;
-    find_best(terms, begin, end);
-    for (std::int64_t i = begin; i < end && terms.are_kept(); ++i) {
-      const std::int64_t j = tree.leaves_first[i];
-      if (j == tree.root) break;
-      for (std::int64_t a = 0; a < peaks.count[tree.parent[j]]; a += kLanes<double>) {
-        compute_ratios(terms, j, a, ratios_.data() + terms.first_of_column(tree.link[j], a));
-      }
-    }
-    for (std::int64_t i = begin; i < end; ++i) add_up(terms, tree.leaves_first[i]);
-  }
-  const double* up = recursion_.up(tree.root);
-  const std::int64_t n = peaks.count[tree.root], root = tree.root * stride_;
-  const double best = up[first_largest(up, n)];
-  for (std::int64_t k = 0; k < n; k += kLanes<double>) {
-    store(belief_.data() + root + k,
-          exponential(load(up + k) - best) * load(total_.data() + root + k));
-  }
-  double sum = 0.0;
-  for (std::int64_t k = 0; k < n; ++k) sum += belief_[root + k];
-  for (std::int64_t k = 0; k < n; k += kLanes<double>) {
-    store(belief_.data() + root + k, load(belief_.data() + root + k) / sum);
-  }
-  return best + logarithm_of_normal(sum);
-}
-
-// Sends the messages of some joints, of leaves_first.
-void TreeLikelihood::find_best(LinkTerms& terms, std::int64_t begin, std::int64_t end) {
   const auto fold = [&](std::int64_t j, std::int64_t a, const Vector<double>* column,
                         const double* up, std::int64_t n) {
-    Vector<double> best = column[0] + up[0];
-    for (std::int64_t b = 1; b < n; ++b) best = maximum<double>(best, column[b] + up[b]);
-    store(best_.data() + j * stride_ + a, best);
-    return best;
+    Vector<double>* const term =
+        keeps_conditionals ? conditional(terms, tree.link[j], a) : column_.data();
+    Vector<double> largest = column[0] + up[0], sum{};
+    if (n == 1) {
+      if (keeps_conditionals) term[0] = broadcast(1.0);
+      return largest;
+    }
+    for (std::int64_t b = 1; b < n; ++b) largest = maximum<double>(largest, column[b] + up[b]);
+    for (std::int64_t b = 0; b < n; ++b) {
+      term[b] = exponential(column[b] + up[b] - largest);
+      sum += term[b];
+    }
+    const Vector<double> inverse = 1.0 / sum;
+    for (std::int64_t b = 0; b < n && keeps_conditionals; ++b) term[b] *= inverse;
+    if (for_posterior && !keeps_conditionals) {
+      store(largest_.data() + j * peaks.stride + a, largest);
+      store(inverse_.data() + j * peaks.stride + a, inverse);
+    }
+    return largest + logarithm_of_normal(sum);
   };
-  recursion_.run(terms, terms.peaks().log_weight.data(), begin, end, fold);
-}
-
-[[gnu::always_inline]] inline void TreeLikelihood::compute_ratios(LinkTerms& terms, std::int64_t j,
-                                                                  std::int64_t a,
-                                                                  Vector<double>* ratio) {
-  const std::int64_t n = terms.peaks().count[j];
-  if (n == 1) {
-    ratio[0] = broadcast(1.0);
-    return;
-  }
-  const Vector<double>* column = terms.column(recursion_.tree.link[j], a);
-  const double* up = recursion_.up(j);
-  const Vector<double> best = load(best_.data() + j * stride_ + a);
-  for (std::int64_t b = 0; b < n; ++b) ratio[b] = exponential(column[b] + up[b] - best);
-}
-
-inline const Vector<double>* TreeLikelihood::ratios(LinkTerms& terms, std::int64_t j,
-                                                    std::int64_t a) {
-  if (terms.are_kept()) {
-    return ratios_.data() + terms.first_of_column(recursion_.tree.link[j], a);
-  }
-  compute_ratios(terms, j, a, ratios_.data());
-  return ratios_.data();
-}
-
-// The total of each of a joint's peaks, and the sums for each of its parent's.
-void TreeLikelihood::add_up(LinkTerms& terms, std::int64_t j) {
-  const PosePeaks& peaks = terms.peaks();
-  const Tree& tree = recursion_.tree;
-  const std::int64_t n = peaks.count[j];
-  double* const total = total_.data() + j * stride_;
-  for (std::int64_t k = 0; k < n; k += kLanes<double>) {
-    Vector<double> product = broadcast(1.0);
-    if (can_count_) {
-      for (const std::int32_t child : tree.children[j]) {
-        product *= load(sum_.data() + child * stride_ + k);
-      }
-    }
-    store(total + k, product);
-  }
-  if (j == tree.root) return;
-  for (std::int64_t a = 0; a < peaks.count[tree.parent[j]]; a += kLanes<double>) {
-    const Vector<double>* ratio = ratios(terms, j, a);
-    Vector<double> sum{};
-    for (std::int64_t b = 0; b < n; ++b) sum += ratio[b] * total[b];
-    store(sum_.data() + j * stride_ + a, sum);
-    store(inverse_sum_.data() + j * stride_ + a, 1.0 / sum);
-    if (!can_count_) {
-      double* const message = recursion_.message(j) + a;
-      store(message, load(message) + logarithm_of_normal(sum));
-    }
-  }
+  const double* up = recursion_.run(terms, peaks.log_weight.data(), fold);
+  const std::int64_t n = peaks.count[tree.root], root = tree.root * peaks.stride;
+  softmax(up, &peaks.count[tree.root], 1, peaks.stride, 1.0, belief_.data() + root, row_.data());
+  // Of the largest, the logarithm of the share is 0 - log sum exp(up - largest).
+  const std::int32_t largest = first_largest(up, n);
+  return up[largest] - row_[largest];
 }
 
 double TreeLikelihood::posterior(LinkTerms& terms, double* posterior) {
   const PosePeaks& peaks = terms.peaks();
   const Tree& tree = recursion_.tree;
-  const double marginal = collect(terms);
+  if (terms.are_kept() && conditionals_.size() == 0) {
+    conditionals_ = Buffer<Vector<double>>::uninitialized(tree.num_links() * terms.vectors() * K_);
+  }
+  if (!terms.are_kept() && largest_.size() == 0) {
+    largest_ = Buffer<double>(belief_.size());
+    inverse_ = Buffer<double>(belief_.size());
+  }
+  const double marginal = collect(terms, true);
+  // From the root to the leaves, p_j(b) = sum_a p_parent(a) p(b | a).
   for (auto joint = tree.leaves_first.rbegin(); joint != tree.leaves_first.rend(); ++joint) {
     const std::int64_t j = *joint, n = peaks.count[j];
-    double* const belief = belief_.data() + j * stride_;
+    double* const belief = belief_.data() + j * peaks.stride;
     if (n == 1) {
       belief[0] = 1.0;
-    } else if (j != tree.root) {
-      pass_down(terms, j);
+    } else if (tree.parent[j] >= 0) {
+      std::fill_n(belief, n, 0.0);
+      pass_down(terms, j, belief);
     }
     std::copy_n(belief, n, posterior + j * K_);
   }
   return marginal;
 }
 
-// p_j(b) = sum_a p_parent(a) p(b | a).
-void TreeLikelihood::pass_down(LinkTerms& terms, std::int64_t j) {
+void TreeLikelihood::pass_down(LinkTerms& terms, std::int64_t j, double* belief) {
   const PosePeaks& peaks = terms.peaks();
-  const std::int64_t parent = recursion_.tree.parent[j], n = peaks.count[j];
-  const std::int64_t num_parents = peaks.count[parent];
-  const double* const total = total_.data() + j * stride_;
-  double* const belief = belief_.data() + j * stride_;
-  for (std::int64_t b = 0; b < n; b += kLanes<double>) store(belief + b, Vector<double>{});
+  const Tree& tree = recursion_.tree;
+  const std::int64_t parent = tree.parent[j], n = peaks.count[j], num_parents = peaks.count[parent];
+  const double* of_parent = belief_.data() + parent * peaks.stride;
   for (std::int64_t a = 0; a < num_parents; a += kLanes<double>) {
-    const Vector<double>* ratio = ratios(terms, j, a);
-    store(share_.data(), load(belief_.data() + parent * stride_ + a) *
-                             load(inverse_sum_.data() + j * stride_ + a));
+    const Vector<double>* conditional = this->conditional(terms, tree.link[j], a);
+    if (!terms.are_kept()) {
+      const Vector<double>* column = terms.column(tree.link[j], a);
+      // As they would have been kept, bit for bit.
+      const Vector<double> largest = load(largest_.data() + j * peaks.stride + a);
+      const Vector<double> inverse = load(inverse_.data() + j * peaks.stride + a);
+      for (std::int64_t b = 0; b < n; ++b) {
+        column_[b] = exponential(column[b] + recursion_.up(j)[b] - largest) * inverse;
+      }
+    }
     const std::int64_t lanes = std::min<std::int64_t>(num_parents - a, kLanes<double>);
-    for (std::int64_t b = 0; b < n; b += kLanes<double>) {
-      Vector<double> block[kLanes<double>];
-      for (std::int64_t i = 0; i < kLanes<double>; ++i) {
-        block[i] = b + i < n ? ratio[b + i] : Vector<double>{};
-      }
-      transpose<double>(block);
-      const Vector<double> of_joint = load(total + b);
-      Vector<double> sum = load(belief + b);
+    for (std::int64_t b = 0; b < n; ++b) {
+      double sum = belief[b];
       for (std::int64_t lane = 0; lane < lanes; ++lane) {
-        sum += block[lane] * of_joint * share_[lane];
+        sum += of_parent[a + lane] * conditional[b][lane];
       }
-      store(belief + b, sum);
+      belief[b] = sum;
     }
   }
+  // Huge terms leave few digits of a message; what they give still sums to one.
+  double sum = 0.0;
+  for (std::int64_t b = 0; b < n; ++b) sum += belief[b];
+  const double inverse = 1.0 / sum;
+  for (std::int64_t b = 0; b < n; ++b) belief[b] *= inverse;
+}
+
+Vector<double>* TreeLikelihood::conditional(const LinkTerms& terms, std::int64_t l,
+                                            std::int64_t a) {
+  if (!terms.are_kept()) return column_.data();
+  return conditionals_.data() + (l * terms.vectors() + a / kLanes<double>)*K_;
 }
 
 double TreeLikelihood::released_sum(LinkTerms& terms) {

@@ -24,17 +24,9 @@ class TreeRecursion {
   // `own` are the slots' own terms, or null for 0. Returns up of the root: count[root] values.
   template <class Fold>
   const double* run(LinkTerms& terms, const double* own, const Fold& fold) {
-    run(terms, own, 0, tree.num_joints(), fold);
-    return up(tree.root);
-  }
-
-  // The part of it that concerns the joints leaves_first[begin .. end).
-  template <class Fold>
-  void run(LinkTerms& terms, const double* own, std::int64_t begin, std::int64_t end,
-           const Fold& fold) {
     const PosePeaks& peaks = terms.peaks();
-    for (std::int64_t i = begin; i < end; ++i) {
-      const std::int64_t j = tree.leaves_first[i], n = peaks.count[j], first = j * stride_;
+    for (const std::int32_t j : tree.leaves_first) {
+      const std::int64_t n = peaks.count[j], first = j * stride_;
       for (std::int64_t k = 0; k < n; k += kLanes<double>) {
         Vector<double> up = own ? load(own + first + k) : Vector<double>{};
         for (const std::int32_t child : tree.children[j]) up += load(message(child) + k);
@@ -44,13 +36,14 @@ class TreeRecursion {
       if (parent < 0) break;
       for (std::int64_t a = 0; a < peaks.count[parent]; a += kLanes<double>) {
         const Vector<double>* column = terms.column(tree.link[j], a);
-        store(message(j) + a, fold(j, a, column, up(j), n));
+        store(message_.data() + first + a, fold(j, a, column, up(j), n));
       }
     }
+    return up(tree.root);
   }
 
   const double* up(std::int64_t j) const { return up_.data() + j * stride_; }
-  double* message(std::int64_t j) { return message_.data() + j * stride_; }
+  const double* message(std::int64_t j) const { return message_.data() + j * stride_; }
 
   const Tree& tree;
 

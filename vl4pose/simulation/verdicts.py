@@ -285,9 +285,10 @@ def growth_verdict(summary: Summary, metric: MetricSummary, scale: Scale) -> str
             if not math.isnan(one.curve.detectable)
         )
         return (
-            f"{what} hardly improves with labels: {how}. All of them together bring less than the "
-            f"smallest difference between strategies that {seeds} would have seen, "
-            f"{scale.value(least)}{scale.points}: {limited}. Train longer, begin with fewer "
+            f"{what} improves with labels, but little: {how}. All of them together bring less than "
+            f"the smallest difference between strategies that {seeds} would have seen, "
+            f"{scale.value(least)}{scale.points}, {hence}. Either training is limited by its "
+            "steps, not by labels, or the seeds differ by too much: train longer, begin with fewer "
             "labels, or run more seeds."
         )
     begin = "does not improve measurably" if growth.verdict == "flat" else "gets worse"
