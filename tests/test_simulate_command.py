@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -211,6 +213,20 @@ def test_mistakes_in_the_file(expected, tmp_path):
         outcome = simulate(*args)
         assert outcome.exit_code == code
         assert outcome.stderr.splitlines()[0] == f"Error: {message}"
+
+
+def test_a_damaged_folder(expected, tmp_path):
+    config = write_config(tmp_path, **SMALL)
+    for name, message in (
+        ("runs/random/seed-0/cycle-0.json", "must hold the record of a cycle, and does not"),
+        ("simulation.json", "must hold an object, got list"),
+    ):
+        out = tmp_path / Path(name).stem
+        shutil.copytree(expected[1], out)
+        (out / name).write_text("[]")
+        outcome = simulate(config, "--out", out)
+        assert outcome.exit_code == 1
+        assert outcome.stderr.startswith(f"Error: '{out / name}' {message}")
 
 
 def test_processes_take_each_others_work_and_leave_that_of_others(expected, tmp_path):

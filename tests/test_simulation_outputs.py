@@ -35,7 +35,7 @@ from vl4pose.simulation.curves import (
     value_range,
 )
 from vl4pose.simulation.outputs import read_summary, terminal_summary, write_outputs
-from vl4pose.simulation.records import CycleRecord, write_record
+from vl4pose.simulation.records import CycleRecord, record_path, write_record
 from vl4pose.simulation.statistics import Summary, summarise
 from vl4pose.simulation.verdicts import scale_of
 
@@ -217,6 +217,15 @@ def test_what_is_not_a_simulation_is_said(tmp_path):
         (tmp_path / "simulation.json").write_text(content)
         with pytest.raises(ValueError, match=message):
             read_summary(tmp_path)
+    assert [path.name for path in tmp_path.iterdir() if path.name in FILES] == []
+
+
+@pytest.mark.parametrize("content", ["", '{"strategy": "random"', "{}", "[]", "null"])
+def test_a_damaged_record_is_named(tmp_path, content):
+    folder_of(tmp_path, made_records(num_seeds=1))
+    record_path(tmp_path, "random", 0, 1).write_text(content)
+    with pytest.raises(ValueError, match=r"cycle-1\.json' must hold the record of a cycle"):
+        write_outputs(tmp_path)
     assert [path.name for path in tmp_path.iterdir() if path.name in FILES] == []
 
 

@@ -121,6 +121,7 @@ def _naming_config(path: Path) -> Iterator[None]:
     """Turn an error about a key into one about the configuration's file."""
     from vl4pose.simulation.folder import OtherSimulationError
     from vl4pose.simulation.pace import SimulationError
+    from vl4pose.simulation.records import DamagedFileError
 
     try:
         yield
@@ -129,7 +130,7 @@ def _naming_config(path: Path) -> Iterator[None]:
             f"{str(error).replace('folder must', '--out must', 1)}: choose another --out for "
             "another simulation"
         ) from error
-    except SimulationError as error:
+    except (SimulationError, DamagedFileError) as error:
         raise RunError(str(error)) from error
     except ValueError as error:
         message = str(error)

@@ -26,6 +26,7 @@ from vl4pose.simulation.pace import Pace, SimulationError, TimeUpError
 from vl4pose.simulation.simulate import do_work, finish, is_complete
 from vl4pose.simulation.work import make_bench, pieces
 from vl4pose.simulation.worker import Task
+from vl4pose.simulation.workload import num_cycles
 from vl4pose.training.reporting import Reporter
 
 __all__ = ["MORE_TO_DO", "SimulationJob", "run_estimate", "run_simulation"]
@@ -150,7 +151,7 @@ def run_estimate(job: SimulationJob, console: Console) -> None:
         )
     done = len(bench.folder.done())
     if done:
-        lines.append(f"Of these, {done:,} of {_num_cycles(config):,} cycles are done.")
+        lines.append(f"Of these, {done:,} of {num_cycles(config):,} cycles are done.")
     for line in lines:
         out.print(Text(line), soft_wrap=True)
 
@@ -217,14 +218,10 @@ def _run_elsewhere(job: SimulationJob, tasks: list[Task], screen: SimulationScre
 
 def _say_how_to_go_on(job: SimulationJob, folder: SimulationFolder, console: Console) -> None:
     assert job.seconds is not None
-    total = _num_cycles(job.config)
+    total = num_cycles(job.config)
     console.print(
         f"Stopped after {spoken_time(job.seconds)}, as asked: {len(folder.done()):,} of {total:,} "
         "cycles are done. The same command goes on from here.",
         soft_wrap=True,
         highlight=False,
     )
-
-
-def _num_cycles(config: SimulationConfig) -> int:
-    return len(config.strategies) * len(config.simulation.seed_list) * config.simulation.cycles

@@ -16,7 +16,7 @@ from vl4pose.simulation.claims import read_claims
 from vl4pose.simulation.config import SimulationConfig
 from vl4pose.simulation.folder import SimulationFolder
 from vl4pose.simulation.records import CycleRecord
-from vl4pose.simulation.workload import num_steps, steps_done
+from vl4pose.simulation.workload import num_cycles, num_steps, steps_done
 from vl4pose.training.reporting import Reporter
 
 __all__ = ["SimulationScreen", "spoken_duration", "spoken_time"]
@@ -110,13 +110,13 @@ class SimulationScreen(Reporter):
         with self._lock:
             if self._reading is not None and not claims:
                 bars["reading"] = self._reading
+        done = float(steps_done(self._config, self._folder))
         for name, note in claims.items():
             if "stage" in note:
+                done += note["done"] if note["stage"].startswith("training") else 0
                 cycle = f"cycle {note['cycle'] + 1} of {self._config.simulation.cycles}"
                 title = f"{note['title']}, {cycle}: {note['stage']}"
                 bars[name] = title, note["done"], note["total"]
-        done = float(steps_done(self._config, self._folder))
-        done += sum(d for what, d, _ in bars.values() if ": training" in what)
         now = time.monotonic()
         if claims and self._begun is None:
             self._begun = now, done
@@ -126,8 +126,7 @@ class SimulationScreen(Reporter):
         self._show(bars, done, left)
 
     def _show(self, bars: dict[str, tuple[str, int, int]], done: float, left: float | None) -> None:
-        num_cycles = self._num_cycles()
-        text = f"{len(self._shown):,} of {num_cycles:,} cycles"
+        text = f"{len(self._shown):,} of {num_cycles(self._config):,} cycles"
         if self._console.is_terminal:
             for name in [name for name in self._tasks if name not in bars and name != _TOTAL]:
                 self._bars.remove_task(self._tasks.pop(name))
@@ -148,10 +147,6 @@ class SimulationScreen(Reporter):
             doing = "; ".join(f"{what}, {d:,} of {t:,}" for what, d, t in bars.values())
             rest = "" if left is None else f", about {spoken_time(left)} left"
             self._print(f"{text}{rest}" + (f"; {doing}" if doing else ""))
-
-    def _num_cycles(self) -> int:
-        options = self._config.simulation
-        return len(self._config.strategies) * len(options.seed_list) * options.cycles
 
     def _line(self, record: CycleRecord) -> str:
         metric, value = next(iter(record.metrics.items()))

@@ -13,11 +13,10 @@ import numpy as np
 from vl4pose import __version__
 from vl4pose._atomic_file import write_atomically
 from vl4pose.simulation.config import SimulationConfig
-from vl4pose.simulation.records import CycleRecord, record_path
+from vl4pose.simulation.records import PLAN, CycleRecord, read_plan, read_record, record_path
 
 __all__ = ["OtherSimulationError", "SimulationFolder"]
 
-_PLAN = "simulation.json"
 _SHARED = "done.json"
 
 
@@ -68,12 +67,12 @@ class SimulationFolder:
         OtherSimulationError, ValueError
             As `begin`.
         """
-        if (self.path / _PLAN).is_file():
-            there = self.plan()
+        if (self.path / PLAN).is_file():
+            there = read_plan(self.path)
             _compare(self.path, "version", there.get("version"), __version__)
             _compare(self.path, "", there.get("config"), config.to_json())
         elif self.path.is_dir() and any(
-            not path.name.startswith(f".{_PLAN}.") for path in self.path.iterdir()
+            not path.name.startswith(f".{PLAN}.") for path in self.path.iterdir()
         ):
             raise ValueError(f"folder must be new or of a simulation, got '{self.path}'")
 
@@ -94,21 +93,13 @@ class SimulationFolder:
             ``folder must be new or of a simulation``.
         """
         plan = _plan(config, data)
-        path = self.path / _PLAN
+        path = self.path / PLAN
         if path.is_file():
             self.check(config)
-            _compare(self.path, "data", self.plan().get("data"), plan["data"])
+            _compare(self.path, "data", read_plan(self.path).get("data"), plan["data"])
             return
         self.path.mkdir(parents=True, exist_ok=True)
         write_atomically(path, (json.dumps(plan, indent=1, default=str) + "\n").encode())
-
-    def plan(self) -> dict[str, Any]:
-        """Return what ``simulation.json`` holds."""
-        try:
-            plan: dict[str, Any] = json.loads((self.path / _PLAN).read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"'{self.path / _PLAN}' must hold JSON: {error}") from error
-        return plan
 
     def done(self) -> set[tuple[str, int, int]]:
         """Return the strategy, seed and cycle of every record."""
@@ -127,7 +118,7 @@ class SimulationFolder:
 
     def record(self, strategy: str, seed: int, cycle: int) -> CycleRecord:
         """Return the record of a cycle that is done."""
-        return CycleRecord(**json.loads(record_path(self.path, strategy, seed, cycle).read_text()))
+        return read_record(record_path(self.path, strategy, seed, cycle))
 
     def shared(self, seed: int) -> Path:
         """Return where the network of cycle 0 of a seed is."""

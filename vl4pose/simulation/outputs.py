@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from vl4pose._atomic_file import write_atomically
 from vl4pose.active.strategies.registry import STRATEGIES, strategy_class
-from vl4pose.simulation.records import read_records
+from vl4pose.simulation.records import PLAN, read_plan, read_records
 from vl4pose.simulation.statistics import Plan, Summary, summarise
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def read_summary(
     if content is None:
         summary = summarise(records, baseline=baseline, level=level)
         return replace(summary, titles={name: _title(name) for name in summary.strategies})
-    plan = _plan(content, folder / "simulation.json")
+    plan = _plan(content, folder / PLAN)
     baseline = content.get("baseline") if baseline is None else baseline
     return summarise(records, plan=plan, baseline=baseline, level=level)
 
@@ -124,16 +124,7 @@ def terminal_summary(summary: Summary, *, width: int = 80) -> RenderableType:
 
 def _content(folder: Path) -> dict[str, Any] | None:
     """Return what ``simulation.json`` holds, None where there is none."""
-    path = folder / "simulation.json"
-    if not path.is_file():
-        return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"'{path}' must hold JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"'{path}' must hold an object, got {type(content).__name__}")
-    return content
+    return read_plan(folder) if (folder / PLAN).is_file() else None
 
 
 def _plan(content: Mapping[str, Any], path: Path) -> Plan:

@@ -7,10 +7,26 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from vl4pose._atomic_file import write_atomically
 
-__all__ = ["CycleRecord", "read_records", "record_path", "write_record"]
+__all__ = [
+    "PLAN",
+    "CycleRecord",
+    "DamagedFileError",
+    "read_plan",
+    "read_record",
+    "read_records",
+    "record_path",
+    "write_record",
+]
+
+PLAN = "simulation.json"  # what was asked for, in a simulation's folder
+
+
+class DamagedFileError(ValueError):
+    """A file in a simulation's folder does not hold what was written."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +80,42 @@ def write_record(folder: Path, record: CycleRecord) -> None:
     write_atomically(path, json.dumps(asdict(record), indent=1).encode())
 
 
+def read_record(path: Path) -> CycleRecord:
+    """Return the record that a file holds.
+
+    Raises
+    ------
+    DamagedFileError
+        ``'<path>' must hold the record of a cycle, and does not``.
+    """
+    try:
+        return CycleRecord(**json.loads(path.read_text()))
+    except (TypeError, ValueError) as error:
+        raise DamagedFileError(
+            f"'{path}' must hold the record of a cycle, and does not: delete '{path.parent}', to "
+            "have the run done again"
+        ) from error
+
+
 def read_records(folder: str | os.PathLike[str]) -> Sequence[CycleRecord]:
     """Return all records of a simulation's folder, by strategy, seed and cycle."""
-    paths = Path(folder).glob("runs/*/seed-*/cycle-*.json")
-    records = [CycleRecord(**json.loads(path.read_text())) for path in paths]
+    records = [read_record(path) for path in Path(folder).glob("runs/*/seed-*/cycle-*.json")]
     return sorted(records, key=lambda record: (record.strategy, record.seed, record.cycle))
+
+
+def read_plan(folder: Path) -> dict[str, Any]:
+    """Return what the folder's ``simulation.json`` holds.
+
+    Raises
+    ------
+    DamagedFileError
+        ``'.../simulation.json' must hold JSON: ...``, or ``must hold an object``.
+    """
+    path = folder / PLAN
+    try:
+        plan = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DamagedFileError(f"'{path}' must hold JSON: {error}") from error
+    if not isinstance(plan, dict):
+        raise DamagedFileError(f"'{path}' must hold an object, got {type(plan).__name__}")
+    return plan

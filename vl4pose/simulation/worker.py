@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from vl4pose._sentences import reason
 from vl4pose.simulation.config import SimulationConfig
 
 __all__ = ["Task", "check_outcome", "outcome_of"]
@@ -65,7 +66,7 @@ def outcome_of(task: Task) -> dict[str, str]:
         return {"outcome": _FAILED, "sentence": str(error)}
     except OSError as error:
         where = "" if error.filename is None else f"'{error.filename}': "
-        return {"outcome": _FAILED, "sentence": f"{where}{error.strerror or error}"}
+        return {"outcome": _FAILED, "sentence": f"{where}{reason(error)}"}
     except RuntimeError as error:  # of torch
         sentence = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         return {"outcome": _FAILED, "sentence": sentence}

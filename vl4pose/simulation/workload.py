@@ -1,11 +1,17 @@
-"""How much work a simulation is, in steps of training, and how much of it is done."""
+"""How much work a simulation is, in cycles and steps of training, and how much of it is done."""
 
 from __future__ import annotations
 
 from vl4pose.simulation.config import ChosenStrategy, SimulationConfig
 from vl4pose.simulation.folder import SimulationFolder
 
-__all__ = ["head_steps", "num_steps", "run_steps", "steps_done", "training_steps"]
+__all__ = ["head_steps", "num_cycles", "num_steps", "run_steps", "steps_done", "training_steps"]
+
+
+def num_cycles(config: SimulationConfig) -> int:
+    """Return how many cycles all runs have together."""
+    options = config.simulation
+    return len(config.strategies) * len(options.seed_list) * options.cycles
 
 
 def num_steps(config: SimulationConfig) -> int:
