@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterable
 
-__all__ = ["did_you_mean", "network_reason", "reason"]
+__all__ = ["did_you_mean", "near_names", "network_reason", "reason"]
 
 _NAMED_ERROR = re.compile(r"[\w.]*(Error|Exception): ")
 
@@ -17,6 +17,12 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     spelled = {known.lower(): known for known in names}
     close = difflib.get_close_matches(name.lower(), spelled, n=1, cutoff=0.5)
     return f" (did you mean {spelled[close[0]]!r}?)" if close else ""
+
+
+def near_names(name: str, names: Iterable[str]) -> str:
+    """Return what ends a message about one of many names: up to five like it, or nothing."""
+    near = difflib.get_close_matches(name, list(names), n=5, cutoff=0.3)
+    return f" (nearest: {', '.join(near)})" if near else ""
 
 
 def reason(error: Exception) -> str:

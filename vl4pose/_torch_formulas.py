@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vl4pose.reference import MAX_LENGTH, MAX_LOG_VARIANCE
 
-__all__ = ["offset_log_likelihood", "peak_weights", "pose_log_likelihood"]
+__all__ = ["offset_log_likelihood", "peak_weights", "pose_log_likelihood", "result_dtype"]
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -39,7 +39,7 @@ def pose_log_likelihood(
     has_direction = squared != 0  # the root has no gradient at 0
     r = torch.where(has_direction, torch.sqrt(torch.where(has_direction, squared, 1)), 0)
     terms = LOG_2PI + log_variance + (r - length) ** 2 * torch.exp(-log_variance)
-    return _over_links(-0.5 * terms, finite, counted, per_link).to(_result_dtype(keypoints))
+    return _over_links(-0.5 * terms, finite, counted, per_link).to(result_dtype(keypoints))
 
 
 def offset_log_likelihood(
@@ -71,12 +71,12 @@ def offset_log_likelihood(
     squared_norm = torch.stack(whitened, -1).square().sum(-1)
     terms = len(whitened) * LOG_2PI + 2 * torch.log(diagonal).sum(-1) + squared_norm
     ell = _keep(-0.5 * terms, usable, math.nan)
-    return _over_links(ell, finite, counted, per_link).to(_result_dtype(keypoints))
+    return _over_links(ell, finite, counted, per_link).to(result_dtype(keypoints))
 
 
 def peak_weights(values: Tensor, count: Tensor | None, temperature: float) -> Tensor:
     """Return the softmax of the used slots of every row of values, (B, J, K)."""
-    dtype = _result_dtype(values)
+    dtype = result_dtype(values)
     values = _widened(values, values)
     if values.shape[-1] == 0:
         return values.to(dtype)
@@ -92,13 +92,14 @@ def peak_weights(values: Tensor, count: Tensor | None, temperature: float) -> Te
     return _keep(torch.where(used, weights, 0.0), ~invalid, math.nan).to(dtype)
 
 
-def _result_dtype(array: Tensor) -> torch.dtype:
+def result_dtype(array: Tensor) -> torch.dtype:
+    """Return the precision of results from an array: float64 for float64, else float32."""
     return torch.float64 if array.dtype == torch.float64 else torch.float32
 
 
 def _widened(array: Tensor, first: Tensor) -> Tensor:
     """Return an argument rounded to the dtype of the results, in that of the arithmetic."""
-    rounded = array.to(_result_dtype(first))
+    rounded = array.to(result_dtype(first))
     return rounded if array.device.type == "mps" else rounded.double()  # which has no float64
 
 

@@ -28,6 +28,7 @@ from vl4pose._arrays import (
     take,
 )
 from vl4pose._options import Options, check_options, core_options, threads
+from vl4pose._torch_formulas import result_dtype
 from vl4pose.skeleton import Skeleton, resolve_skeleton
 
 _LIBRARY = torch.library.Library("vl4pose", "DEF")  # type: ignore[no-untyped-call]
@@ -252,17 +253,13 @@ class _EmptyAllocator(Allocator):
         self.empty = lambda shape, dtype: like.new_empty(shape, dtype=dtype)
 
     def layout(self, shape: tuple[int, ...], dtype: str) -> tuple[Any, ...]:
-        return shape, _result_dtype(self._like) if dtype == "result" else getattr(torch, dtype)
+        return shape, result_dtype(self._like) if dtype == "result" else getattr(torch, dtype)
 
 
 def check_floating(array: Tensor, argument: str) -> None:
     """Raise unless the tensor has a dtype that the operations take."""
     if array.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
         raise TypeError(f"{argument} must be {FLOATING}, got {array.dtype}")
-
-
-def _result_dtype(array: Tensor) -> torch.dtype:
-    return torch.float64 if array.dtype == torch.float64 else torch.float32
 
 
 def _empty_analysis(
@@ -556,7 +553,7 @@ def _check_weights(values: Tensor, count: Tensor | None) -> None:
 
 def _empty_weights(values: Tensor, count: Tensor | None, *rest: Any) -> Tensor:
     _check_weights(values, count)
-    return values.new_empty(values.shape, dtype=_result_dtype(values))
+    return values.new_empty(values.shape, dtype=result_dtype(values))
 
 
 def _weights_gradient(
@@ -584,7 +581,7 @@ def _weights_gradient(
 
 
 def _empty_weights_gradient(grad: Tensor, values: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
-    dtype = _result_dtype(values)
+    dtype = result_dtype(values)
     return values.new_empty(values.shape, dtype=dtype), values.new_empty(values.shape, dtype=dtype)
 
 
@@ -748,7 +745,7 @@ class _GivenPose:
         shapes = scoring.pose_shapes(self._name, keypoints.shape, _skeleton_of(links))
         _check_pose(shapes, keypoints, of_links, visible)
         shape = shapes.per_link if per_link else shapes.lead
-        return keypoints.new_empty(shape, dtype=_result_dtype(keypoints))
+        return keypoints.new_empty(shape, dtype=result_dtype(keypoints))
 
     def _backward(self, ctx: Any, grad: Any) -> tuple[Any, ...]:
         *arrays, visible, links, per_link, num_threads = _saved_inputs(ctx)
@@ -792,7 +789,7 @@ class _GivenPose:
 
     def _empty_gradient(self, grad: Tensor, *inputs: Any) -> tuple[Tensor, ...]:
         arrays = inputs[: self._num_arrays]
-        dtype = _result_dtype(arrays[0])
+        dtype = result_dtype(arrays[0])
         return (
             *(array.new_empty(array.shape, dtype=dtype) for array in arrays),
             grad.new_empty(grad.shape, dtype=dtype),

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from vl4pose import _torch_ops  # noqa: F401  # registers what exported programs may name
 from vl4pose._options import choice, real
+from vl4pose._torch_formulas import result_dtype
 from vl4pose.scoring import offset_log_likelihood, pose_log_likelihood
 from vl4pose.skeleton import Skeleton, resolve_skeleton
 
@@ -330,7 +331,7 @@ def log_variance_loss(
         visible = torch.ones(B, J, dtype=torch.bool, device=log_variance.device)
     if visible.shape != (B, J) or visible.dtype != torch.bool:
         raise ValueError(f"visible must be ({B}, {J}) of bool, got {_described(visible)}")
-    s = _widened(log_variance)
+    s = log_variance.to(result_dtype(log_variance))
     offset = (keypoints - predicted).detach().to(s.dtype)
     squared = torch.where(visible[..., None], offset, 0.0).square().sum(-1)
     terms = torch.where(visible, 0.5 * (torch.exp(-s) * squared + s), 0.0)
@@ -364,7 +365,7 @@ def _checked_losses(predicted: object, losses: object, annotated: object) -> tup
             )
         losses = torch.where(annotated, losses, 0.0)
         predicted = torch.where(annotated, predicted, 0.0)
-    predicted = _widened(predicted)
+    predicted = predicted.to(result_dtype(predicted))
     return predicted, losses.detach().to(predicted.dtype)
 
 
@@ -386,10 +387,6 @@ def _reduced_pairs(terms: Tensor, counted: Tensor, reduction: str) -> Tensor:
         return terms
     total = terms.sum()
     return total if reduction == "sum" else total / counted.sum().clamp(min=1)
-
-
-def _widened(x: Tensor) -> Tensor:
-    return x if x.dtype == torch.float64 else x.float()
 
 
 def _described(tensor: Tensor) -> str:

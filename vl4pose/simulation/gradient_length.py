@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 
@@ -12,9 +11,12 @@ from torch import Tensor, nn
 from torch.func import functional_call, vjp, vmap
 
 from vl4pose._options import integer, real
+from vl4pose._sentences import near_names
+from vl4pose._torch_formulas import result_dtype
 from vl4pose.scorer import in_eval_mode
-from vl4pose.simulation.last_layer import heatmaps_and_features, is_same, last_layer
+from vl4pose.simulation.last_layer import is_same, last_layer
 from vl4pose.training.heatmap_targets import PEAK, SIGMA, heatmap_targets
+from vl4pose.training.networks import heatmaps_and_features
 
 __all__ = ["expected_squared_gradient_length"]
 
@@ -214,7 +216,7 @@ def _of_last_convolution(
         hook.remove()
     if len(seen) != 1 or not is_same(seen[0][1], heatmaps[:, -1]):
         return None
-    heatmaps = _widened(heatmaps)
+    heatmaps = heatmaps.to(result_dtype(heatmaps))
     (B, S, J, H, W), k = heatmaps.shape, keypoints.shape[1]
     inputs = seen[0][0].to(heatmaps.dtype).flatten(2)  # (B, C, H W)
     if layer.bias is not None:
@@ -250,7 +252,8 @@ def _of_image(
 
     def heatmaps_by(weights: Mapping[str, Tensor]) -> Tensor:
         output = functional_call(pose, {**others, **weights}, (image[None],))
-        return _widened(heatmaps_and_features(output)[0])[0]
+        heatmaps = heatmaps_and_features(output)[0][0]
+        return heatmaps.to(result_dtype(heatmaps))
 
     heatmaps, pull_back, *_ = vjp(heatmaps_by, chosen)
     combinations = combinations.to(heatmaps)
@@ -329,17 +332,11 @@ def _parameter_names(pose: nn.Module, parameters: str | Sequence[str], images: T
         prefix = f"{asked}." if asked else ""
         inside = [name for name in known if name == asked or name.startswith(prefix)]
         if not inside:
-            near = difflib.get_close_matches(asked, [*modules, *known], n=5, cutoff=0.3)
-            hint = f" (nearest: {', '.join(near)})" if near else ""
             raise ValueError(
                 f"parameters must name parameters of pose or modules that have some, got "
-                f"{asked!r}{hint}"
+                f"{asked!r}{near_names(asked, [*modules, *known])}"
             )
         found |= set(inside)
     if not found:
         raise ValueError("parameters must name at least one, got none")
     return [name for name in known if name in found]
-
-
-def _widened(x: Tensor) -> Tensor:
-    return x if x.dtype == torch.float64 else x.float()

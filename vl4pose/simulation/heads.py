@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from vl4pose._torch_formulas import result_dtype
 from vl4pose.losses import (
     learning_loss,
     learning_loss_plus_plus,
@@ -85,8 +86,7 @@ class Head(ABC):
 
     def observe(self, output: Tensor) -> Tensor:
         """Return what the pool is told of each image, (B, ...), of what the network returned."""
-        output = output.detach()
-        return output if output.dtype == torch.float64 else output.float()
+        return output.detach().to(result_dtype(output))
 
 
 class _Bones(Head):
@@ -187,6 +187,4 @@ def highest_pixels(heatmaps: Tensor) -> Tensor:
     """Return (x, y) of the first highest pixel of each heatmap, (..., H, W) to (..., 2)."""
     index = heatmaps.flatten(-2).argmax(-1)
     width = heatmaps.shape[-1]
-    return torch.stack([index % width, index // width], -1).to(
-        heatmaps.dtype if heatmaps.dtype == torch.float64 else torch.float32
-    )
+    return torch.stack([index % width, index // width], -1).to(result_dtype(heatmaps))

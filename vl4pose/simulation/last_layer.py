@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vl4pose.scorer import in_eval_mode, split_output
+from vl4pose.scorer import in_eval_mode
+from vl4pose.training.networks import heatmaps_and_features
 
-__all__ = ["heatmaps_and_features", "is_same", "last_layer"]
+__all__ = ["is_same", "last_layer"]
 
 
 def last_layer(pose: nn.Module, images: Tensor) -> str:
@@ -49,23 +50,6 @@ def last_layer(pose: nn.Module, images: Tensor) -> str:
         raise ValueError("pose must run a module that has parameters, got one that runs none")
     same = [name for name, output in run if is_same(output, heatmaps)]
     return same[-1] if same else run[-1][0]
-
-
-def heatmaps_and_features(output: Any) -> tuple[Tensor, Any]:
-    """Return heatmaps (B, S, J, H, W), and features or None, of what a network returned.
-
-    Raises
-    ------
-    TypeError, ValueError
-        ``pose must return ...``.
-    """
-    heatmaps, features = split_output(output)
-    if not isinstance(heatmaps, Tensor) or heatmaps.ndim not in (4, 5):
-        got = tuple(heatmaps.shape) if isinstance(heatmaps, Tensor) else type(heatmaps).__name__
-        raise ValueError(
-            f"pose must return heatmaps (B, J, H, W) or (B, S, J, H, W) as a Tensor, got {got}"
-        )
-    return heatmaps if heatmaps.ndim == 5 else heatmaps[:, None], features
 
 
 def is_same(output: object, heatmaps: Tensor) -> bool:

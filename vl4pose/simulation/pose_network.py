@@ -8,16 +8,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vl4pose._sentences import network_reason
-from vl4pose.scorer import split_output
 from vl4pose.simulation.config import SimulationConfig
 from vl4pose.simulation.entry_points import entry_point
 from vl4pose.simulation.pace import SimulationError
 from vl4pose.training.features import tensors_digest
+from vl4pose.training.networks import heatmaps_and_features
 from vl4pose.training.optimisation import amp_dtype
 from vl4pose.training.positions import seed_at
 
@@ -169,9 +168,7 @@ class PoseNetwork:
             if path.suffix == ".safetensors":
                 return load_file(path)
             state = torch.load(path, map_location="cpu", weights_only=True)
-        except (SafetensorError, OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
-            raise ValueError(f"network.weights must be a file of weights, got '{path}'") from error
-        except Exception as error:  # UnpicklingError, of code in the file
+        except Exception as error:  # of whatever is in the file, UnpicklingError of code
             raise ValueError(f"network.weights must be a file of weights, got '{path}'") from error
         if not isinstance(state, Mapping):
             raise ValueError(f"network.weights must hold a state dict, got '{path}'")
@@ -180,14 +177,9 @@ class PoseNetwork:
 
 def _checked(output: object) -> Output:
     try:
-        heatmaps, features = split_output(output)
+        heatmaps, features = heatmaps_and_features(output)
     except (TypeError, ValueError) as error:
         raise SimulationError(f"the pose network: {error}") from error
-    if not isinstance(heatmaps, Tensor) or heatmaps.ndim not in (4, 5):
-        got = tuple(heatmaps.shape) if isinstance(heatmaps, Tensor) else type(heatmaps).__name__
-        raise SimulationError(
-            f"the pose network must return heatmaps (B, J, H, W) or (B, S, J, H, W), got {got}"
-        )
     if features is None:
         features = []
     if isinstance(features, Tensor):
@@ -201,4 +193,4 @@ def _checked(output: object) -> Output:
             "the pose network must return features as a sequence of tensors (B, C, H, W), got "
             f"{type(features).__name__}"
         )
-    return Output(heatmaps if heatmaps.ndim == 5 else heatmaps[:, None], list(features))
+    return Output(heatmaps, list(features))

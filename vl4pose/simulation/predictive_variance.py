@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -12,9 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from vl4pose._options import integer, real
+from vl4pose._sentences import near_names
 from vl4pose.scorer import in_eval_mode
 from vl4pose.simulation.heads import highest_pixels
-from vl4pose.simulation.last_layer import heatmaps_and_features, is_same, last_layer
+from vl4pose.simulation.last_layer import is_same, last_layer
+from vl4pose.training.networks import heatmaps_and_features
 
 __all__ = ["predictive_variance"]
 
@@ -185,9 +186,9 @@ def _layer_names(pose: nn.Module, layers: str | Sequence[str] | None, images: Te
         if not isinstance(name, str):
             raise TypeError(f"layers must be names of modules, got {name!r}")
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=5, cutoff=0.3)
-            hint = f" (nearest: {', '.join(near)})" if near else ""
-            raise ValueError(f"layers must name modules of pose, got {name!r}{hint}")
+            raise ValueError(
+                f"layers must name modules of pose, got {name!r}{near_names(name, known)}"
+            )
     return names
 
 

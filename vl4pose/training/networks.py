@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vl4pose.scorer import in_eval_mode, split_output
 
-__all__ = ["Networks", "frozen_output", "pose_output"]
+__all__ = ["Networks", "frozen_output", "heatmaps_and_features", "pose_output"]
 
 
 class Networks(nn.Module):
@@ -67,16 +67,28 @@ def pose_output(pose: Callable[[Tensor], Any], images: Tensor) -> tuple[Tensor, 
     TypeError, ValueError
         ``pose must return ...``.
     """
-    heatmaps, features = split_output(pose(images))
-    if not isinstance(heatmaps, Tensor) or heatmaps.ndim not in (4, 5):
-        got = tuple(heatmaps.shape) if isinstance(heatmaps, Tensor) else type(heatmaps).__name__
-        raise ValueError(
-            f"pose must return heatmaps (B, J, H, W) or (B, S, J, H, W) as a Tensor, got {got}"
-        )
+    heatmaps, features = heatmaps_and_features(pose(images))
     if features is None:
         raise ValueError("pose must return (heatmaps, features), got heatmaps alone")
     if not isinstance(features, Sequence) or not all(isinstance(f, Tensor) for f in features):
         raise TypeError(
             f"pose must return features as a sequence of Tensors, got {type(features).__name__}"
+        )
+    return heatmaps, features
+
+
+def heatmaps_and_features(output: Any) -> tuple[Tensor, Any]:
+    """Return heatmaps (B, S, J, H, W), and features or None, of what a network returned.
+
+    Raises
+    ------
+    TypeError, ValueError
+        ``pose must return ...``.
+    """
+    heatmaps, features = split_output(output)
+    if not isinstance(heatmaps, Tensor) or heatmaps.ndim not in (4, 5):
+        got = tuple(heatmaps.shape) if isinstance(heatmaps, Tensor) else type(heatmaps).__name__
+        raise ValueError(
+            f"pose must return heatmaps (B, J, H, W) or (B, S, J, H, W) as a Tensor, got {got}"
         )
     return heatmaps if heatmaps.ndim == 5 else heatmaps[:, None], features
