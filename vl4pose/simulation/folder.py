@@ -136,6 +136,10 @@ class SimulationFolder:
         """Return where the work of a cycle is until it has a record."""
         return record_path(self.path, strategy, seed, cycle).parent / "work" / f"cycle-{cycle}"
 
+    def network(self, strategy: str, seed: int, cycle: int) -> Path:
+        """Return where the network of a cycle is: that of cycle 0 is shared."""
+        return self.shared(seed) if cycle == 0 else self.work(strategy, seed, cycle)
+
     def sweep(self, folder: Path) -> None:
         """Delete what a kill has left of writes into the folder of a claim that this process has.
 

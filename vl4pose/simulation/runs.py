@@ -30,7 +30,7 @@ from vl4pose.simulation.pace import Pace, SimulationError
 from vl4pose.simulation.pose_network import PoseNetwork
 from vl4pose.simulation.records import CycleRecord, write_record
 from vl4pose.simulation.start import Start, start_path, write_start
-from vl4pose.simulation.training import train
+from vl4pose.simulation.training import Recipe, train
 from vl4pose.training.augmentation import Augmentation
 from vl4pose.training.checkpoints import Checkpoints
 from vl4pose.training.dataset import Annotations
@@ -89,7 +89,7 @@ class Bench:
         """Train and measure the network of a seed's start set, which all its strategies share."""
         directory = self.folder.shared(seed)
         labels = start_set(len(self.data), self.config.simulation.start, seed)
-        self._trained_and_measured(directory, labels, seed, 0, lambda: None)
+        self._trained_and_measured(labels, seed, 0)
         if seed == self.config.simulation.seed_list[0]:
             self._look_at_start(directory, labels, seed)
         shutil.rmtree(directory / "pose", ignore_errors=True)  # if a kill has left it
@@ -104,24 +104,12 @@ class Bench:
         for of_cycle in selected:
             labels = labels + of_cycle
         labels = sorted(labels)
-        work = folder.work(chosen.label, seed, cycle)
-        shared_seconds: dict[str, float] = {}
-        seconds: dict[str, float] = {}
-        if cycle == 0:
-            network_directory = folder.shared(seed)
-            measured = self._trained_and_measured(network_directory, labels, seed, 0, _nothing)
-            shared_seconds = measured["seconds"]
-        else:
-            network_directory = work
-            measured = self._trained_and_measured(
-                work, labels, seed, cycle, lambda: self._before(chosen.label, seed, cycle)
-            )
-            seconds = dict(measured["seconds"])
+        measured = self._trained_and_measured(labels, seed, cycle, chosen.label)
+        shared_seconds: dict[str, float] = measured["seconds"] if cycle == 0 else {}
+        seconds: dict[str, float] = {} if cycle == 0 else dict(measured["seconds"])
         chosen_images: list[int] = []
         if cycle < config.simulation.cycles - 1:
-            chosen_images = self._select(
-                chosen.make(), network_directory, work, labels, seed, cycle, seconds
-            )
+            chosen_images = self._select(chosen, labels, seed, cycle, seconds)
         record = CycleRecord(
             strategy=chosen.label,
             seed=seed,
@@ -141,19 +129,18 @@ class Bench:
         return record
 
     def _trained_and_measured(
-        self,
-        directory: Path,
-        labels: list[int],
-        seed: int,
-        cycle: int,
-        before: Callable[[], Mapping[str, Tensor] | None],
+        self, labels: list[int], seed: int, cycle: int, label: str = ""
     ) -> dict[str, Any]:
-        """Return what there is to say of a cycle's network, which is trained unless it was."""
+        """Return what there is to say of a cycle's network, which is trained unless it was.
+
+        ``label`` is the strategy's whose network it is; that of cycle 0 is nobody's own.
+        """
+        directory = self.folder.network(label, seed, cycle)
         path = directory / _MEASURED
         if path.is_file():
             measured: dict[str, Any] = json.loads(path.read_text())
             return measured
-        trained = self._trained(directory, labels, seed, cycle, before)
+        trained = self._trained(directory, labels, seed, cycle, label)
         self.pace.stop_if_over()
         start = time.monotonic()
         means, per_joint = measure(self.config, self.network, self.test, self.pace)
@@ -167,18 +154,16 @@ class Bench:
         return measured
 
     def _trained(
-        self,
-        directory: Path,
-        labels: list[int],
-        seed: int,
-        cycle: int,
-        before: Callable[[], Mapping[str, Tensor] | None],
+        self, directory: Path, labels: list[int], seed: int, cycle: int, label: str
     ) -> float:
         """Set the network to the weights of a cycle, and return the seconds of their training."""
         path = directory / _NETWORK
         if path.is_file():
             return self._load(path)
-        self.network.load(before() or self.network.initial(seed, cycle))
+        if cycle > 0 and self.config.training.begin == "fine-tune":
+            self._load(self.folder.network(label, seed, cycle - 1) / _NETWORK)
+        else:
+            self.network.load(self.network.initial(seed, cycle))
         steps = self.config.training.num_steps(len(labels))
         checkpoints = Checkpoints(directory / "pose")
         self.pace.reporter.stage("training", steps)
@@ -199,32 +184,20 @@ class Bench:
             heatmaps = self.network.train(inputs).heatmaps
             return heatmap_loss(heatmaps, keypoints, visible=visible, sigma=sigma)
 
-        self.network.module.train()
-        return train(
+        return self._train(
             self.network.module,
             loss_of,
-            num_samples=len(labels),
-            num_steps=steps,
-            recipe=self.config.training,
-            position=(seed, cycle, _POSE),
-            half=self.network.amp_dtype,
-            device=self.device,
-            checkpoints=checkpoints,
-            pace=self.pace,
+            self.config.training,
+            labels,
+            (seed, cycle, _POSE),
+            steps,
+            checkpoints,
         )
 
     def _load(self, path: Path) -> float:
         state, seconds = _read(path)
         self.network.load(state)
         return seconds
-
-    def _before(self, label: str, seed: int, cycle: int) -> Mapping[str, Tensor] | None:
-        """Return the weights of the cycle before, where they are to be trained on."""
-        if self.config.training.begin == "scratch":
-            return None
-        if cycle == 1:
-            return _read(self.folder.shared(seed) / _NETWORK)[0]
-        return _read(self.folder.work(label, seed, cycle - 1) / _NETWORK)[0]
 
     def _batch(self, indices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return network input, keypoints and visible of labelled images, changed at random."""
@@ -239,17 +212,17 @@ class Bench:
 
     def _select(
         self,
-        strategy: Strategy,
-        network_directory: Path,
-        work: Path,
+        chosen: ChosenStrategy,
         labels: list[int],
         seed: int,
         cycle: int,
         seconds: dict[str, float],
     ) -> list[int]:
         """Return which images to label next, the most urgent first."""
+        strategy = chosen.make()
+        work = self.folder.work(chosen.label, seed, cycle)
         unlabelled = np.setdiff1d(np.arange(len(self.data)), labels)
-        self._load(network_directory / _NETWORK)
+        self._load(self.folder.network(chosen.label, seed, cycle) / _NETWORK)
         head, head_seconds = self._head(strategy, work, labels, seed, cycle)
         observer = self.observer(labels, head, strategy.observation_options)
 
@@ -267,9 +240,9 @@ class Bench:
         self.pace.reporter.stage("selecting", 1)
         start = time.monotonic()
         rng = np.random.default_rng([seed, cycle, _CHOICE])
-        chosen = strategy.select(pool, labelled, self.config.simulation.budget, rng)
+        picks = strategy.select(pool, labelled, self.config.simulation.budget, rng)
         seconds["select"] = time.monotonic() - start
-        selected: list[int] = unlabelled[chosen].tolist()
+        selected: list[int] = unlabelled[picks].tolist()
         return selected
 
     def observer(
@@ -357,14 +330,35 @@ class Bench:
                 sigma=self.config.training.sigma,
             )
 
-        head.module.train()
-        return train(
+        return self._train(
             head.module,
+            loss_of,
+            self.config.heads,
+            labels,
+            (seed, cycle, _HEAD),
+            steps,
+            checkpoints,
+        )
+
+    def _train(
+        self,
+        module: nn.Module,
+        loss_of: Callable[[Tensor], Tensor],
+        recipe: Recipe,
+        labels: Sequence[int],
+        position: tuple[int, ...],
+        steps: int,
+        checkpoints: Checkpoints,
+    ) -> float:
+        """Train one of the networks, and return the seconds of it."""
+        module.train()
+        return train(
+            module,
             loss_of,
             num_samples=len(labels),
             num_steps=steps,
-            recipe=self.config.heads,
-            position=(seed, cycle, _HEAD),
+            recipe=recipe,
+            position=position,
             half=self.network.amp_dtype,
             device=self.device,
             checkpoints=checkpoints,
@@ -410,10 +404,6 @@ def check_needs(config: SimulationConfig, network: PoseNetwork) -> None:
 
 
 _OF_FEATURES = {"embedding", "squared_gradient_length"}
-
-
-def _nothing() -> None:
-    return None
 
 
 def _save(module: nn.Module, path: Path, seconds: float) -> None:
