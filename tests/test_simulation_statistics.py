@@ -326,6 +326,18 @@ def test_several_strategies_are_corrected_for():
     assert one.curve.detectable == pytest.approx(detectable_difference(one.curve.std, 5, 0.05 / 8))
 
 
+def test_no_share_is_seen_that_cannot_be():
+    random = np.array([[0.3, 0.4], [0.3, 0.4]])
+    for spread, seen in (
+        (0.2, "No difference that there can be would have been seen: run more seeds."),
+        (0.002, " points would have been seen."),
+    ):
+        other = random + np.array([[0, spread], [0, -spread]])
+        [sentence] = sentences(summarise(records_of({"random": random, "vl4pose": other})))
+        assert sentence.startswith("2 seeds cannot separate vl4pose from random")
+        assert sentence.endswith(seen)
+
+
 def test_training_that_labels_do_not_help_is_said():
     verdict, sentence = growth_of(made_records(gain=0, effects={}))
     assert verdict == "flat"

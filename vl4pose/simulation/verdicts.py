@@ -185,10 +185,12 @@ def comparison_verdict(
         return " ".join(filter(None, [text, saved_words(comparison, summary), so_far]))
     if curve.p < 1 - summary.level:
         p = f"{p_words(curve.p)}, but {p_words(curve.p_holm, bare=True)}"
-    seen = f"{scale.value(curve.detectable)}{scale.points}"
+    seen = f"A difference of {scale.value(curve.detectable)}{scale.points} would have been seen."
+    if scale.unit == " %" and curve.detectable > 1:
+        seen = "No difference that there can be would have been seen: run more seeds."
     text = (
         f"{_counted(seeds, 'seed')} cannot separate {ours} from {theirs}: {gap}, {interval}, "
-        f"{p}{corrected}. A difference of {seen} would have been seen."
+        f"{p}{corrected}. {seen}"
     )
     return " ".join(filter(None, [text, so_far]))
 
