@@ -4,18 +4,9 @@
 # Usage: bench/gpu_wheels.sh FOLDER [PYTHON], where PYTHON has pip.
 set -euo pipefail
 folder=${1:?usage: bench/gpu_wheels.sh FOLDER [PYTHON]}
-python=${2:-python3}
-constraints=$(dirname "$0")/../constraints.txt
 
-platforms=()
-for tag in 2_28 2_27 2_24 2_17; do platforms+=(--platform "manylinux_${tag}_x86_64"); done
 packages=(pybind11 scikit-build-core pathspec packaging # to build
   pytest iniconfig pluggy pygments pytest-xdist execnet hypothesis sortedcontainers # to test
   scikit-image lazy-loader # what the tests compare with
   cucim-cu13 click) # what the benchmarks compare with
-mkdir -p "$folder"
-rm -f "$folder"/*.whl
-"$python" -m pip download -q --no-deps --only-binary=:all: --implementation cp \
-  --python-version 3.12 "${platforms[@]}" --platform manylinux2014_x86_64 -c "$constraints" \
-  -d "$folder" "${packages[@]}"
-du -sh "$folder"
+"$(dirname "$0")/download_wheels.sh" "$folder" "${2:-python3}" "${packages[@]}"
