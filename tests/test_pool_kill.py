@@ -10,8 +10,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 import warnings
 from pathlib import Path
@@ -23,6 +21,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("typer")
 pytest.importorskip("pyarrow")
 
+from killed_processes import Server  # noqa: E402
 from PIL import Image  # noqa: E402
 
 import vl4pose  # noqa: E402
@@ -57,17 +56,11 @@ def data(tmp_path_factory) -> Path:
 
 
 class Commands:
-    """Runs commands in processes that can be killed: see pool_commands.py."""
+    """Runs commands in processes that can be killed."""
 
     def __init__(self, data: Path) -> None:
         self.data = data
-        self.server = subprocess.Popen(
-            [sys.executable, Path(__file__).with_name("pool_commands.py")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        self.server = Server("pool_commands.py")
 
     def run(self, out: Path, **when: float) -> int:
         """Score into a folder, perhaps resumed, and return the exit code, or minus the signal."""
@@ -77,20 +70,14 @@ class Commands:
             "--out", out, "--input-size", "32x32", "--num-threads", 1, "--workers", 2,
             "--shard-rows", SHARD_ROWS, "--batch-size", BATCH_SIZE, "--resume",
         ]  # fmt: skip
-        self.server.stdin.write(json.dumps({"args": list(map(str, args)), **when}) + "\n")
-        self.server.stdin.flush()
-        return int(self.server.stdout.readline())
-
-    def close(self) -> str:
-        return self.server.communicate(timeout=60)[1]
+        return self.server.ask({"args": list(map(str, args)), **when})
 
 
 @pytest.fixture(scope="module")
 def commands(data):
     commands = Commands(data)
     yield commands
-    stderr = commands.close()
-    assert "Traceback" not in stderr, stderr
+    commands.server.close()
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -5,12 +5,9 @@ VL4POSE_KILLS is how often one is killed at random moments: 5 times unless it sa
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -20,33 +17,22 @@ pytest.importorskip("torch")
 pytest.importorskip("kornia")
 pytest.importorskip("matplotlib")
 
+from killed_processes import Server
 from simulated_figures import results, write_config
 
 SEED = 20221128
 
 
 class Processes:
-    """Runs simulations in processes that can be killed: see simulation_commands.py."""
+    """Runs simulations in processes that can be killed."""
 
     def __init__(self, config: Path) -> None:
         self.config = config
-        self.server = subprocess.Popen(
-            [sys.executable, Path(__file__).with_name("simulation_commands.py")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        self.server = Server("simulation_commands.py")
 
     def run(self, folder: Path, **when: float) -> int:
         """Go on with a simulation, and return the exit code, or minus the signal."""
-        command = {"config": str(self.config), "folder": str(folder), **when}
-        self.server.stdin.write(json.dumps(command) + "\n")
-        self.server.stdin.flush()
-        return int(self.server.stdout.readline())
-
-    def close(self) -> str:
-        return self.server.communicate(timeout=60)[1]
+        return self.server.ask({"config": str(self.config), "folder": str(folder), **when})
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +48,7 @@ def processes(tmp_path_factory):
     )
     processes = Processes(config)
     yield processes
-    stderr = processes.close()
-    assert "Traceback" not in stderr, stderr
+    processes.server.close()
 
 
 @pytest.fixture(scope="module")
