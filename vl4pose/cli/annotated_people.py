@@ -46,6 +46,7 @@ def read_annotated_people(
     images_dir: Path | None,
     skeleton: Skeleton,
     *,
+    images_argument: str = "--images",
     mat_flag: str | None = None,
     limit: int | None = None,
 ) -> AnnotatedPeople:
@@ -54,11 +55,13 @@ def read_annotated_people(
     Parameters
     ----------
     argument : str
-        What the command line calls the file.
+        What the user calls the file.
     path : Path
     images_dir : Path, optional
         Where the images are; by default beside the file.
     skeleton : Skeleton
+    images_argument : str
+        What the user calls the folder of the images.
     mat_flag : {"occluded", "annotated"}, optional
         As for `read_mat`.
     limit : int, optional
@@ -73,7 +76,7 @@ def read_annotated_people(
     check_file(argument, path)
     root = path.parent if images_dir is None else images_dir
     if not root.is_dir():
-        raise UsageError(f"--images must be a folder, got '{root}'")
+        raise UsageError(f"{images_argument} must be a folder, got '{root}'")
     suffix = path.suffix.lower()
     left_out: list[LeftOut] = []
     try:
@@ -93,7 +96,9 @@ def read_annotated_people(
         raise UsageError(f"'{path}' must list at least one person, got none{but}")
     people = people[:limit]
     if not any((root / person.image).is_file() for person in people if person.image):
-        raise UsageError(f"'{root}' holds no image of '{path}': say where they are with --images")
+        raise UsageError(
+            f"'{root}' holds no image of '{path}': say where they are with {images_argument}"
+        )
     people.sort(key=lambda person: person.image)
     return AnnotatedPeople(root.resolve(), people, left_out)
 

@@ -113,11 +113,11 @@ def _annotated(
             config.path(file),
             None if images is None else config.path(images),
             config.skeleton,
+            images_argument=f"data.{'test_images' if is_test and data.test_images else 'images'}",
             mat_flag=data.mat_flag,
         )
     except UsageError as error:
-        option = "data.test_images" if is_test and data.test_images else "data.images"
-        raise ValueError(str(error).replace("--images", option)) from error
+        raise ValueError(str(error)) from error
     if config.transform.fit == "crop" and not people.has_boxes:
         raise ValueError(f"data.fit must be letterbox where {argument} has no boxes, got 'crop'")
     reporter.stage("reading annotated images", len(people.people))

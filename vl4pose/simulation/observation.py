@@ -208,9 +208,9 @@ class Observer:
             found |= self._of_heatmaps(of_heatmaps, output)
         if "embedding" in names:
             found["embedding"] = pool_features(output.features)
-        if self.head is not None and self.head.head.array in names:
-            predicted = self.head.head.observe(self._head_output(output))
-            found[self.head.head.array or ""] = predicted.float()
+        array = None if self.head is None else self.head.head.array
+        if self.head is not None and array is not None and array in names:
+            found[array] = self.head.head.observe(self._head_output(output)).float()
         return {name: found[name] for name in names}
 
     def _look_at_thinned(
