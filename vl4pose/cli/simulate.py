@@ -88,7 +88,6 @@ def simulate(
     with needing_extras():
         from vl4pose.cli.simulation_run import SimulationJob, run_estimate, run_simulation
     job = SimulationJob(
-        config_path=config,
         config=settings,
         folder=folder,
         until=until,

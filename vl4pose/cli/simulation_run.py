@@ -23,8 +23,8 @@ from vl4pose.simulation.folder import SimulationFolder
 from vl4pose.simulation.local_processes import run_processes
 from vl4pose.simulation.outputs import terminal_summary
 from vl4pose.simulation.pace import Pace, SimulationError, TimeUpError
-from vl4pose.simulation.simulate import do_work, finish, is_complete
-from vl4pose.simulation.work import make_bench, pieces
+from vl4pose.simulation.simulate import do_work, finish
+from vl4pose.simulation.work import is_complete, make_bench, pieces
 from vl4pose.simulation.worker import Task
 from vl4pose.simulation.workload import num_cycles
 from vl4pose.training.reporting import Reporter
@@ -40,7 +40,6 @@ class SimulationJob:
 
     Attributes
     ----------
-    config_path : Path
     config : SimulationConfig
     folder : Path
     until : float, optional
@@ -54,7 +53,6 @@ class SimulationJob:
         As for `vl4pose.pool.ray_options.RayOptions`.
     """
 
-    config_path: Path
     config: SimulationConfig
     folder: Path
     until: float | None

@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 
 from vl4pose.simulation.config import SimulationConfig
-from vl4pose.simulation.folder import SimulationFolder
 from vl4pose.simulation.outputs import write_outputs
 from vl4pose.simulation.pace import Pace, TimeUpError
 from vl4pose.simulation.picks import write_picks
@@ -17,7 +16,7 @@ from vl4pose.simulation.statistics import Summary
 from vl4pose.simulation.work import Activity, make_bench, work
 from vl4pose.training.reporting import Reporter
 
-__all__ = ["finish", "is_complete", "simulate"]
+__all__ = ["do_work", "finish", "simulate"]
 
 
 def simulate(
@@ -76,16 +75,6 @@ def do_work(bench: Bench) -> None:
     activity = Activity()
     bench.pace.reporter = activity
     work(bench, activity)
-
-
-def is_complete(config: SimulationConfig, folder: SimulationFolder) -> bool:
-    """Return whether every cycle has a record."""
-    last = config.simulation.cycles - 1
-    return all(
-        folder.is_done(chosen.label, seed, last)
-        for chosen in config.strategies
-        for seed in config.simulation.seed_list
-    )
 
 
 def finish(bench: Bench) -> Summary:

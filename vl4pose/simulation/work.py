@@ -23,7 +23,7 @@ from vl4pose.simulation.runs import Bench, check_needs
 from vl4pose.training.positions import reproducible
 from vl4pose.training.reporting import Reporter
 
-__all__ = ["Activity", "Piece", "make_bench", "pieces", "work"]
+__all__ = ["Activity", "Piece", "is_complete", "make_bench", "pieces", "work"]
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 
@@ -53,6 +53,11 @@ def pieces(config: SimulationConfig) -> list[Piece]:
     if config.run.order == "seed":
         return [Piece(chosen, seed) for seed in seeds for chosen in config.strategies]
     return [Piece(chosen, seed) for chosen in config.strategies for seed in seeds]
+
+
+def is_complete(config: SimulationConfig, folder: SimulationFolder) -> bool:
+    """Return whether every run is done."""
+    return all(_is_done(config, folder, piece) for piece in pieces(config))
 
 
 def make_bench(
@@ -162,7 +167,7 @@ def work(bench: Bench, activity: Activity) -> None:
     """
     left = pieces(bench.config)
     with reproducible(bench.device):
-        while left := [piece for piece in left if not _is_done(bench, piece)]:
+        while left := [piece for piece in left if not _is_done(bench.config, bench.folder, piece)]:
             if not any(_try(bench, piece, activity) for piece in left):
                 if bench.pace.is_over():
                     raise TimeUpError
@@ -209,7 +214,6 @@ def _naming(piece: Piece, cycle: int) -> Iterator[None]:
         raise SimulationError(f"{where}: {network_reason(error)}") from error
 
 
-def _is_done(bench: Bench, piece: Piece) -> bool:
+def _is_done(config: SimulationConfig, folder: SimulationFolder, piece: Piece) -> bool:
     assert piece.strategy is not None
-    last = bench.config.simulation.cycles - 1
-    return bench.folder.is_done(piece.strategy.label, piece.seed, last)
+    return folder.is_done(piece.strategy.label, piece.seed, config.simulation.cycles - 1)
