@@ -6,6 +6,8 @@
 
 #include "array.h"
 #include "host_device.h"
+#include "memory_cuda.h"
+#include "pixel_pair_cuda.h"
 
 namespace vl4pose {
 inline namespace VL4POSE_CPU_CAPABILITY {
@@ -15,13 +17,9 @@ template <class Stored>
 class DeviceMap {
  public:
   using T = Wide<Stored>;
+  using Pair = StoredPair<Stored>;
 
-  // Two pixels side by side, as they are stored.
-  struct alignas(2 * sizeof(Stored)) Pair {
-    Stored first, second;
-  };
-
-  VL4POSE_HOST_DEVICE DeviceMap(const View<4>& heatmaps, std::int64_t b, std::int64_t j)
+  VL4POSE_DEVICE DeviceMap(const View<4>& heatmaps, std::int64_t b, std::int64_t j)
       : H(static_cast<int>(heatmaps.shape[2])),
         W(static_cast<int>(heatmaps.shape[3])),
         data_(heatmaps.data + b * heatmaps.strides[0] + j * heatmaps.strides[1]),
@@ -32,19 +30,20 @@ class DeviceMap {
     has_pairs_ = column_stride_ == sizeof(Stored) && W % 2 == 0 && place % sizeof(Pair) == 0;
   }
 
-  VL4POSE_HOST_DEVICE T operator()(int y, int x) const {
-    return at(data_ + y * row_stride_ + x * column_stride_);
+  VL4POSE_DEVICE T operator()(int y, int x) const {
+    const std::byte* const pixel = data_ + y * row_stride_ + x * column_stride_;
+    return widen(read_global(reinterpret_cast<const Stored*>(pixel)));
   }
 
   // Whether the pixels 0 and 1, 2 and 3, ... of every row can be read as one.
-  VL4POSE_HOST_DEVICE bool has_pairs() const { return has_pairs_; }
+  VL4POSE_DEVICE bool has_pairs() const { return has_pairs_; }
 
   // Goes down the map, from row y on, in columns x and x + 1, x being even. What is behind the
   // row's end are its last pixels.
   template <bool reads_pairs>
   class Descent {
    public:
-    VL4POSE_HOST_DEVICE Descent(const DeviceMap& map, int y, int x) : row_stride_(map.row_stride_) {
+    VL4POSE_DEVICE Descent(const DeviceMap& map, int y, int x) : row_stride_(map.row_stride_) {
       const int last = map.W - 1, second = x < last ? x + 1 : last;
       const int first = x < last ? x : last - static_cast<int>(reads_pairs);
       const std::byte* const row = map.data_ + y * row_stride_;
@@ -53,13 +52,13 @@ class DeviceMap {
     }
 
     // The pixels of the next row.
-    VL4POSE_HOST_DEVICE Pair next() {
+    VL4POSE_DEVICE Pair next() {
       Pair pair;
       if constexpr (reads_pairs) {
-        pair = *reinterpret_cast<const Pair*>(first_);
+        pair = read_global(reinterpret_cast<const Pair*>(first_));
       } else {
-        pair = {*reinterpret_cast<const Stored*>(first_),
-                *reinterpret_cast<const Stored*>(second_)};
+        pair = {read_global(reinterpret_cast<const Stored*>(first_)),
+                read_global(reinterpret_cast<const Stored*>(second_))};
       }
       first_ += row_stride_;
       second_ += row_stride_;
@@ -72,19 +71,15 @@ class DeviceMap {
   };
 
   // The address of the map's first pixel.
-  VL4POSE_HOST_DEVICE const std::byte* data() const { return data_; }
+  VL4POSE_DEVICE const std::byte* data() const { return data_; }
   // Whether the map is one piece of memory.
-  VL4POSE_HOST_DEVICE bool is_contiguous() const {
+  VL4POSE_DEVICE bool is_contiguous() const {
     return column_stride_ == sizeof(Stored) && row_stride_ == W * column_stride_;
   }
 
   int H, W;
 
  private:
-  VL4POSE_HOST_DEVICE static T at(const std::byte* pixel) {
-    return widen(*reinterpret_cast<const Stored*>(pixel));
-  }
-
   const std::byte* data_;
   std::int64_t row_stride_, column_stride_;  // in bytes
   bool has_pairs_;

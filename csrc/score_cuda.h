@@ -77,33 +77,38 @@ class ScorePass {
   using T = Wide<Stored>;
   using Warp = decltype(std::declval<Block&>().warp());
 
-  // The arguments are where all threads read them fast.
-  VL4POSE_DEVICE ScorePass(const Block& block, const ScoreArguments<T>& arguments)
-      : block_(block), in_(arguments) {}
+  // The block's shared memory begins with the arguments.
+  VL4POSE_DEVICE explicit ScorePass(const Block& block) : block_(block) {}
 
   // Collective: does the block's share.
   VL4POSE_DEVICE void operator()() const {
-    const bool has_image = in_.plan.stage != Stage::maps;
-    for (int item = block_.index(); item < in_.plan.num_items; item += block_.num_blocks()) {
-      const int b = has_image ? item : item / J();
-      if (in_.plan.stage != Stage::images) {
-        find_peaks(b, has_image ? block_.warp_index() : item % J());
+    for (int item = block_.index(); item < in().plan.num_items; item += block_.num_blocks()) {
+      if (in().plan.stage != Stage::images) {
+        const int b = is_together() ? item / J() : item;
+        const int j = is_together() ? item % J() : block_.warp_index();
+        layout().cells_are_shared ? find_peaks<true>(b, j) : find_peaks<false>(b, j);
         block_.sync();
       }
-      if (has_image) {
-        finish(b);
+      if (!is_together()) {
+        finish(item);
         block_.sync();
       }
     }
   }
 
  private:
-  using Search = MapPeaks<Warp, Stored>;
+  template <bool kCellsAreShared>
+  using Search = MapPeaks<Warp, Stored, kCellsAreShared>;
 
+  VL4POSE_DEVICE const ScoreArguments<T>& in() const {
+    return *reinterpret_cast<const ScoreArguments<T>*>(block_.shared());
+  }
   VL4POSE_DEVICE Warp warp() const { return block_.warp(); }
-  VL4POSE_DEVICE int J() const { return static_cast<int>(in_.heatmaps.shape[1]); }
-  VL4POSE_DEVICE int L() const { return in_.tree.num_links; }
-  VL4POSE_DEVICE int K() const { return static_cast<int>(in_.options.peaks.num_peaks); }
+  // Whether the block has a map, which all its warps read together, and not an image.
+  VL4POSE_DEVICE bool is_together() const { return in().plan.stage == Stage::maps; }
+  VL4POSE_DEVICE int J() const { return static_cast<int>(in().heatmaps.shape[1]); }
+  VL4POSE_DEVICE int L() const { return in().tree.num_links; }
+  VL4POSE_DEVICE int K() const { return static_cast<int>(in().options.peaks.num_peaks); }
 
   VL4POSE_DEVICE std::int64_t row_of(int b, int j) const { return std::int64_t{b} * J() + j; }
 
@@ -112,26 +117,26 @@ class ScorePass {
     vl4pose::for_each(block_, n, work);
   }
 
-  VL4POSE_DEVICE const BlockLayout& layout() const { return in_.plan.layout; }
+  VL4POSE_DEVICE const BlockLayout& layout() const { return in().plan.layout; }
   VL4POSE_DEVICE std::byte* memory(bool is_shared, std::int64_t place) const {
     return place + (is_shared
                         ? block_.shared()
-                        : in_.workspace + std::int64_t{block_.index()} * layout().workspace_bytes);
+                        : in().workspace + std::int64_t{block_.index()} * layout().workspace_bytes);
   }
-  VL4POSE_DEVICE Search search(int i) const {
-    std::byte* const begin =
-        memory(layout().cells_are_shared, layout().cells + i * layout().bytes_of_cells);
+  template <bool kCellsAreShared>
+  VL4POSE_DEVICE Search<kCellsAreShared> search(int i) const {
+    std::byte* const begin = memory(kCellsAreShared, layout().cells + i * layout().bytes_of_cells);
     return {block_.warp(),
-            in_.options.peaks,
-            in_.grid,
-            static_cast<int>(in_.heatmaps.shape[2]),
-            static_cast<int>(in_.heatmaps.shape[3]),
+            in().options.peaks,
+            in().grid,
+            static_cast<int>(in().heatmaps.shape[2]),
+            static_cast<int>(in().heatmaps.shape[3]),
             begin};
   }
   VL4POSE_DEVICE ImagePeaks peaks_of(int b) const {
-    std::byte* const begin = in_.plan.stage == Stage::both
+    std::byte* const begin = in().plan.stage == Stage::both
                                  ? memory(layout().poses_are_shared, layout().peaks)
-                                 : in_.image_peaks + std::int64_t{b} * in_.peaks_of_image;
+                                 : in().image_peaks + std::int64_t{b} * in().peaks_of_image;
     return {begin, layout().of_peaks};
   }
   VL4POSE_DEVICE PoseMemory poses() const {
@@ -139,31 +144,39 @@ class ScorePass {
   }
   VL4POSE_DEVICE double* scratch() const {
     return reinterpret_cast<double*>(block_.shared() + layout().scratch) +
-           block_.warp_index() * subpixel_scratch(in_.options.subpixel);
+           block_.warp_index() * subpixel_scratch(in().options.subpixel);
   }
 
   // Collective: finds the peaks of map j of an image, which all warps read together, or of that and
   // each further one that is the warp's own.
+  template <bool kCellsAreShared>
   VL4POSE_NOINLINE VL4POSE_DEVICE void find_peaks(int b, int j) const {
-    const bool is_together = in_.plan.stage == Stage::maps;
-    const Search search = this->search(is_together ? 0 : block_.warp_index());
-    const int rows =
-        is_together ? (in_.grid.rows + block_.num_warps() - 1) / block_.num_warps() : in_.grid.rows;
-    const int begin = is_together ? std::min(block_.warp_index() * rows, in_.grid.rows) : 0;
-    if (!is_together) prefetch({in_.heatmaps, b, j});
-    if (!is_together || block_.warp_index() == 0) search.clear_margins();
+    const auto search = this->search<kCellsAreShared>(is_together() ? 0 : block_.warp_index());
+    const int rows = is_together() ? (in().grid.rows + block_.num_warps() - 1) / block_.num_warps()
+                                   : in().grid.rows;
+    const int begin = is_together() ? std::min(block_.warp_index() * rows, in().grid.rows) : 0;
+    const int end = std::min(begin + rows, in().grid.rows);
+    if (!is_together()) prefetch({in().heatmaps, b, j});
+    if (!is_together() || block_.warp_index() == 0) search.clear_margins();
     for (; j < J(); j += block_.num_warps()) {
-      const DeviceMap<Stored> map(in_.heatmaps, b, j);
-      MapSummary<T> summary = search.scan(map, begin, std::min(begin + rows, in_.grid.rows));
-      if (is_together) {
+      const DeviceMap<Stored> map(in().heatmaps, b, j);
+      MapSummary<T> summary = search.scan(map, begin, end);
+      if (is_together()) {
         summary = joined(summary);
-        if (block_.warp_index() > 0) return;
       } else if (j + block_.num_warps() < J()) {
-        prefetch({in_.heatmaps, b, j + block_.num_warps()});
+        prefetch({in().heatmaps, b, j + block_.num_warps()});
+      }
+      warp().sync();
+      if (in().outputs.wants_peaks() && search.needs_candidates()) {
+        search.mark_candidates(search.bound(map, summary), begin, end);
+      }
+      if (is_together()) {
+        block_.sync();
+        if (block_.warp_index() > 0) return;
       }
       warp().sync();
       write_peaks(search, map, summary, b, j);
-      if (is_together) return;
+      if (is_together()) return;
       warp().sync();
     }
   }
@@ -193,6 +206,7 @@ class ScorePass {
   }
 
   // Collective of a warp: finds a map's peaks, and writes what follows from this map alone.
+  template <class Search>
   VL4POSE_DEVICE void write_peaks(const Search& search, const DeviceMap<Stored>& map,
                                   const MapSummary<T>& summary, int b, int j) const {
     const ImagePeaks peaks = peaks_of(b);
@@ -204,7 +218,7 @@ class ScorePass {
       flags = status::kNonfiniteHeatmap;
     } else {
       bool has_maximum = false;
-      if (in_.outputs.wants_peaks()) {
+      if (in().outputs.wants_peaks()) {
         count = search.find(map, summary, slots);
         if (count == 0) {
           flags = status::kPeakFallback;
@@ -217,7 +231,7 @@ class ScorePass {
             slots.value[0] = map(y, x);
           }
           warp().sync();
-        } else if (in_.options.peaks.exclude_border == 0) {
+        } else if (in().options.peaks.exclude_border == 0) {
           // Of the peaks, where none is excluded, the highest is the map's first maximum.
           y = slots.y[0];
           x = slots.x[0];
@@ -225,10 +239,10 @@ class ScorePass {
         }
         write_slots(slots, count, row);
       }
-      if (in_.outputs.wants_maximum()) {
+      if (in().outputs.wants_maximum()) {
         if (!has_maximum) search.first_maximum(map, summary.largest, y, x);
-        if (in_.outputs.keypoints) write_keypoint(in_.outputs.keypoints, map, row, y, x);
-        if (in_.outputs.confidence && warp().lane() == 0) in_.outputs.confidence[row] = map(y, x);
+        if (in().outputs.keypoints) write_keypoint(in().outputs.keypoints, map, row, y, x);
+        if (in().outputs.confidence && warp().lane() == 0) in().outputs.confidence[row] = map(y, x);
       }
     }
     if (warp().lane() == 0) {
@@ -238,15 +252,15 @@ class ScorePass {
   }
 
   VL4POSE_DEVICE void write_slots(const PeakSlots& slots, int count, std::int64_t row) const {
-    if (in_.outputs.count && warp().lane() == 0) in_.outputs.count[row] = count;
+    if (in().outputs.count && warp().lane() == 0) in().outputs.count[row] = count;
     for (int k = warp().lane(); k < K(); k += Warp::kSize) {
       const bool is_used = k < count;
-      if (in_.outputs.xy) {
-        in_.outputs.xy[(row * K() + k) * 2] = is_used ? static_cast<T>(slots.x[k]) : T{-1};
-        in_.outputs.xy[(row * K() + k) * 2 + 1] = is_used ? static_cast<T>(slots.y[k]) : T{-1};
+      if (in().outputs.xy) {
+        in().outputs.xy[(row * K() + k) * 2] = is_used ? static_cast<T>(slots.x[k]) : T{-1};
+        in().outputs.xy[(row * K() + k) * 2 + 1] = is_used ? static_cast<T>(slots.y[k]) : T{-1};
       }
-      if (in_.outputs.values) {
-        in_.outputs.values[row * K() + k] = static_cast<T>(is_used ? slots.value[k] : -kInfinity);
+      if (in().outputs.values) {
+        in().outputs.values[row * K() + k] = static_cast<T>(is_used ? slots.value[k] : -kInfinity);
       }
     }
   }
@@ -254,7 +268,7 @@ class ScorePass {
   // Collective of a warp.
   VL4POSE_DEVICE void write_keypoint(T* keypoints, const DeviceMap<Stored>& map, std::int64_t row,
                                      int y, int x) const {
-    const Offset offset = subpixel_offset(warp(), map, x, y, in_.options.subpixel, scratch());
+    const Offset offset = subpixel_offset(warp(), map, x, y, in().options.subpixel, scratch());
     if (warp().lane() != 0) return;
     keypoints[row * 2] = static_cast<T>(x + offset.x);
     keypoints[row * 2 + 1] = static_cast<T>(y + offset.y);
@@ -282,22 +296,22 @@ class ScorePass {
       status = status::kNonfiniteHeatmap;  // whatever the other maps are like
       poison_image(b);
     }
-    if (in_.params.data) status |= read_links(b);
+    if (in().params.data) status |= read_links(b);
     const bool has_params = (status & status::kNonfiniteParams) == 0;
     if (has_peaks) {
-      const PosePass<Block> pass(block_, in_.tree, peaks, poses(), K());
-      if (in_.outputs.wants_weights()) write_weights(pass, b);
-      if (in_.outputs.wants_pose()) has_params ? write_pose(pass, peaks, b) : poison_pose(b);
+      const PosePass<Block> pass(block_, in().tree, peaks, poses(), K());
+      if (in().outputs.wants_weights()) write_weights(pass, b);
+      if (in().outputs.wants_pose()) has_params ? write_pose(pass, peaks, b) : poison_pose(b);
     }
-    if (in_.outputs.status && block_.thread() == 0) in_.outputs.status[b] = status;
+    if (in().outputs.status && block_.thread() == 0) in().outputs.status[b] = status;
   }
 
   VL4POSE_DEVICE std::uint8_t read_links(int b) const {
     for_each(L(), [&](int l) {
       std::uint8_t flags = 0;
       const std::int64_t of_link = l, distance = 0, log_variance = 1;
-      Link link = make_link(static_cast<T>(in_.params(b, of_link, distance)),
-                            static_cast<T>(in_.params(b, of_link, log_variance)), flags);
+      Link link = make_link(static_cast<T>(in().params(b, of_link, distance)),
+                            static_cast<T>(in().params(b, of_link, log_variance)), flags);
       link.precision = exponential(-link.log_variance);
       poses().links()[l] = link;
       poses().link_flags()[l] = flags;
@@ -306,64 +320,64 @@ class ScorePass {
   }
 
   VL4POSE_DEVICE void write_weights(const PosePass<Block>& pass, int b) const {
-    pass.set_weights(J(), in_.options.temperature);
-    if (!in_.outputs.entropy && !in_.outputs.entropy_sum) return;
+    pass.set_weights(J(), in().options.temperature);
+    if (!in().outputs.entropy && !in().outputs.entropy_sum) return;
     double* const entropies = poses().up();
     for_each(J(), [&](int j) {
       const double of_joint = pass.entropy_of(j);
-      if (in_.outputs.entropy) in_.outputs.entropy[row_of(b, j)] = static_cast<T>(of_joint);
+      if (in().outputs.entropy) in().outputs.entropy[row_of(b, j)] = static_cast<T>(of_joint);
       entropies[j] = of_joint;
     });
-    if (in_.outputs.entropy_sum && block_.thread() == 0) {
+    if (in().outputs.entropy_sum && block_.thread() == 0) {
       double sum = 0.0;
       for (int j = 0; j < J(); ++j) sum += entropies[j];
-      in_.outputs.entropy_sum[b] = static_cast<T>(sum);
+      in().outputs.entropy_sum[b] = static_cast<T>(sum);
     }
     block_.sync();
   }
 
   VL4POSE_DEVICE void write_pose(const PosePass<Block>& pass, const ImagePeaks& peaks,
                                  int b) const {
-    const Method method = in_.options.method;
-    const Objective objective = in_.options.objective;
+    const Method method = in().options.method;
+    const Objective objective = in().options.objective;
     double score = kNaN;
     pass.set_terms();
-    if (in_.outputs.per_link || (in_.outputs.score && method == Method::expected)) {
+    if (in().outputs.per_link || (in().outputs.score && method == Method::expected)) {
       const double expected = pass.expected();
       if (method == Method::expected) score = expected;
-      if (in_.outputs.per_link) {
+      if (in().outputs.per_link) {
         for_each(L(), [&](int l) {
-          in_.outputs.per_link[std::int64_t{b} * L() + l] = static_cast<T>(poses().per_link()[l]);
+          in().outputs.per_link[std::int64_t{b} * L() + l] = static_cast<T>(poses().per_link()[l]);
         });
       }
     }
-    const bool scores_best_pose = in_.outputs.score && method == Method::max;
+    const bool scores_best_pose = in().outputs.score && method == Method::max;
     if (scores_best_pose) score = pass.refine(Objective::map);
-    if (in_.outputs.wants_refined()) {
+    if (in().outputs.wants_refined()) {
       const bool is_known = scores_best_pose && objective == Objective::map;
       write_refined(peaks, b, is_known ? score : pass.refine(objective));
     }
-    if (in_.outputs.score && method == Method::sum) score = pass.released_sum();
-    if (in_.outputs.posterior || (in_.outputs.score && method == Method::marginal)) {
+    if (in().outputs.score && method == Method::sum) score = pass.released_sum();
+    if (in().outputs.posterior || (in().outputs.score && method == Method::marginal)) {
       const double marginal = pass.marginal();
       if (method == Method::marginal) score = marginal;
-      if (in_.outputs.posterior) write_posterior(pass, peaks, b);
+      if (in().outputs.posterior) write_posterior(pass, peaks, b);
     }
-    if (in_.outputs.score && block_.thread() == 0) in_.outputs.score[b] = static_cast<T>(score);
+    if (in().outputs.score && block_.thread() == 0) in().outputs.score[b] = static_cast<T>(score);
   }
 
   VL4POSE_DEVICE void write_refined(const ImagePeaks& peaks, int b, double log_prob) const {
-    if (in_.outputs.log_prob && block_.thread() == 0)
-      in_.outputs.log_prob[b] = static_cast<T>(log_prob);
+    if (in().outputs.log_prob && block_.thread() == 0)
+      in().outputs.log_prob[b] = static_cast<T>(log_prob);
     const std::int32_t* const pick = poses().pick();
     for_each(J(), [&](int j) {
-      if (in_.outputs.peak_index) in_.outputs.peak_index[row_of(b, j)] = pick[j];
-      if (in_.outputs.changed) in_.outputs.changed[row_of(b, j)] = pick[j] != 0;
+      if (in().outputs.peak_index) in().outputs.peak_index[row_of(b, j)] = pick[j];
+      if (in().outputs.changed) in().outputs.changed[row_of(b, j)] = pick[j] != 0;
     });
-    if (!in_.outputs.refined_keypoints) return;
+    if (!in().outputs.refined_keypoints) return;
     for (int j = block_.warp_index(); j < J(); j += block_.num_warps()) {
       const int slot = j * K() + pick[j];
-      write_keypoint(in_.outputs.refined_keypoints, {in_.heatmaps, b, j}, row_of(b, j),
+      write_keypoint(in().outputs.refined_keypoints, {in().heatmaps, b, j}, row_of(b, j),
                      peaks.y()[slot], peaks.x()[slot]);
     }
   }
@@ -371,7 +385,7 @@ class ScorePass {
   VL4POSE_DEVICE void write_posterior(const PosePass<Block>& pass, const ImagePeaks& peaks,
                                       int b) const {
     const double* const shares = pass.posterior();
-    T* const posterior = in_.outputs.posterior + row_of(b, 0) * K();
+    T* const posterior = in().outputs.posterior + row_of(b, 0) * K();
     for_each(J() * K(), [&](int i) {
       const bool is_used = i % K() < peaks.count()[i / K()];
       posterior[i] = is_used ? static_cast<T>(shares[i]) : T{0};
@@ -387,34 +401,34 @@ class ScorePass {
   }
 
   VL4POSE_NOINLINE VL4POSE_DEVICE void poison_image(int b) const {
-    fill(in_.outputs.xy, b, J() * K() * 2, -1);
-    fill(in_.outputs.values, b, J() * K(), kNaN);
-    fill(in_.outputs.count, b, J(), 0);
-    fill(in_.outputs.entropy, b, J(), kNaN);
-    fill(in_.outputs.entropy_sum, b, 1, kNaN);
-    fill(in_.outputs.keypoints, b, J() * 2, kNaN);
-    fill(in_.outputs.confidence, b, J(), kNaN);
+    fill(in().outputs.xy, b, J() * K() * 2, -1);
+    fill(in().outputs.values, b, J() * K(), kNaN);
+    fill(in().outputs.count, b, J(), 0);
+    fill(in().outputs.entropy, b, J(), kNaN);
+    fill(in().outputs.entropy_sum, b, 1, kNaN);
+    fill(in().outputs.keypoints, b, J() * 2, kNaN);
+    fill(in().outputs.confidence, b, J(), kNaN);
     poison_pose(b);
   }
 
   VL4POSE_NOINLINE VL4POSE_DEVICE void poison_pose(int b) const {
-    fill(in_.outputs.score, b, 1, kNaN);
-    fill(in_.outputs.per_link, b, L(), kNaN);
-    fill(in_.outputs.posterior, b, J() * K(), kNaN);
-    fill(in_.outputs.refined_keypoints, b, J() * 2, kNaN);
-    fill(in_.outputs.peak_index, b, J(), -1);
-    fill(in_.outputs.changed, b, J(), 0);
-    fill(in_.outputs.log_prob, b, 1, kNaN);
+    fill(in().outputs.score, b, 1, kNaN);
+    fill(in().outputs.per_link, b, L(), kNaN);
+    fill(in().outputs.posterior, b, J() * K(), kNaN);
+    fill(in().outputs.refined_keypoints, b, J() * 2, kNaN);
+    fill(in().outputs.peak_index, b, J(), -1);
+    fill(in().outputs.changed, b, J(), 0);
+    fill(in().outputs.log_prob, b, 1, kNaN);
   }
 
   const Block& block_;
-  const ScoreArguments<T>& in_;
 };
 
 // What a block runs; its shared memory begins with a copy of the arguments.
 template <class Block, class Stored>
 VL4POSE_DEVICE void score_block(const Block& block, const ScoreArguments<Wide<Stored>>& arguments) {
-  ScorePass<Block, Stored>(block, shared_copy(block, arguments))();
+  shared_copy(block, arguments);
+  ScorePass<Block, Stored>{block}();
 }
 
 }  // namespace VL4POSE_CPU_CAPABILITY
