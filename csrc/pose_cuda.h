@@ -115,8 +115,8 @@ class PosePass {
   // Writes the best pose's peaks to pick, and returns its log p + log q.
   VL4POSE_DEVICE double refine(Objective objective) const;
 
-  // Returns log sum_Y p(Y) q(Y). The weights and the peaks' values are lost: what posterior() needs
-  // takes their place.
+  // Returns log sum_Y p(Y) q(Y). The weights, the peaks' values and the terms are lost: what
+  // posterior() needs takes their place.
   VL4POSE_DEVICE double marginal() const;
 
   // After marginal(): returns the posterior (J, K), which takes the place of the log-weights.
@@ -142,9 +142,21 @@ class PosePass {
   }
   // See TreeLevels.
   template <class Own, class Fold>
-  VL4POSE_DEVICE const double* run_up(const Own& own, const Fold& fold) const {
-    return levels().run_up(own, fold, memory_.up(), memory_.message());
+  VL4POSE_DEVICE const double* run_up_by_peak(const Own& own, const Fold& fold) const {
+    return levels().run_up_by_peak(own, fold, memory_.up(), memory_.message());
   }
+  // Of a peak a of the parent of joint j and a peak b of j: the share of b in the message, before
+  // it is divided by the sum of all. Each is computed once, where the terms have room.
+  VL4POSE_DEVICE double compute_share(int j, int a, int b) const {
+    const double exponent = term(tree_.link[j], a, b) + memory_.up()[j * K_ + b];
+    return exponential(exponent - largest_term()[j * K_ + a]);
+  }
+  VL4POSE_DEVICE double share(int j, int a, int b) const {
+    return memory_.terms() ? memory_.terms()[(tree_.link[j] * K_ + a) * K_ + b]
+                           : compute_share(j, a, b);
+  }
+  VL4POSE_DEVICE double* largest_term() const { return memory_.weight(); }
+  VL4POSE_DEVICE double* sum_of_shares() const { return peaks_.value(); }
   // What one thread computes, for all.
   template <class Compute>
   VL4POSE_DEVICE double by_one(const Compute& compute) const {
@@ -155,7 +167,7 @@ class PosePass {
     return result;
   }
 
-  const Block& block_;
+  const Block block_;
   const DeviceTree& tree_;
   const ImagePeaks peaks_;
   const PoseMemory memory_;
@@ -226,7 +238,8 @@ VL4POSE_NOINLINE VL4POSE_DEVICE double PosePass<Block>::refine(Objective objecti
     memory_.best()[j * K_ + a] = best;
     return largest;
   };
-  const double* up = run_up([&](int slot) { return is_map ? log_weight(slot) : 0.0; }, fold);
+  const double* up =
+      run_up_by_peak([&](int slot) { return is_map ? log_weight(slot) : 0.0; }, fold);
   for (int level = 0; level < tree_.num_levels; ++level) {
     levels().for_each_joint(level, [&](int j) {
       memory_.pick()[j] = level == 0 ? first_largest(up, peaks_.count()[j])
@@ -246,47 +259,59 @@ VL4POSE_NOINLINE VL4POSE_DEVICE double PosePass<Block>::refine(Objective objecti
   });
 }
 
+// Each step of a level is one for all its threads: the exponentials take the longest.
 template <class Block>
 VL4POSE_NOINLINE VL4POSE_DEVICE double PosePass<Block>::marginal() const {
-  double *const largest_term = memory_.weight(), *const inverse_sum = peaks_.value();
-  const double* up = run_up(own_log_weight(), [&](int j, int a, const double* up_j) {
-    const int n = peaks_.count()[j], l = tree_.link[j];
-    double largest = term(l, a, 0) + up_j[0], sum = 0.0;
-    if (n == 1) return largest;
-    for (int b = 1; b < n; ++b) {
-      const double value = term(l, a, b) + up_j[b];
-      largest = value > largest ? value : largest;
+  const auto fold = [&](int level) {
+    levels().for_each_peak(level, true, [&](int j, int a) {
+      double largest = -kInfinity;
+      for (int b = 0; b < peaks_.count()[j]; ++b) {
+        const double value = term(tree_.link[j], a, b) + memory_.up()[j * K_ + b];
+        largest = value > largest ? value : largest;
+      }
+      largest_term()[j * K_ + a] = largest;
+    });
+    if (memory_.terms()) {
+      levels().for_each_pair(level, [&](int j, int a, int b) {
+        memory_.terms()[(tree_.link[j] * K_ + a) * K_ + b] = compute_share(j, a, b);
+      });
     }
-    for (int b = 0; b < n; ++b) sum += exponential(term(l, a, b) + up_j[b] - largest);
-    largest_term[j * K_ + a] = largest;
-    inverse_sum[j * K_ + a] = 1.0 / sum;
-    return largest + logarithm_of_normal(sum);
-  });
+    levels().for_each_peak(level, true, [&](int j, int a) {
+      double sum = 0.0;
+      for (int b = 0; b < peaks_.count()[j]; ++b) sum += share(j, a, b);
+      sum_of_shares()[j * K_ + a] = sum;
+      memory_.message()[j * K_ + a] = largest_term()[j * K_ + a] + logarithm_of_normal(sum);
+    });
+  };
+  const double* up = levels().run_up(own_log_weight(), fold, memory_.up(), memory_.message());
+  const int n = peaks_.count()[tree_.root()];
+  double* const shares = memory_.message() + tree_.root() * K_;
+  for_each(n, [&](int k) { shares[k] = exponential(up[k] - up[first_largest(up, n)]); });
   return by_one([&] {
-    const int root = tree_.root(), n = peaks_.count()[root];
-    const double largest = up[first_largest(up, n)];
     double sum = 0.0;
-    for (int k = 0; k < n; ++k) sum += exponential(up[k] - largest);
-    return largest + logarithm_of_normal(sum);
+    for (int k = 0; k < n; ++k) sum += shares[k];
+    return up[first_largest(up, n)] + logarithm_of_normal(sum);
   });
 }
 
 // From the root to the leaves, p_j(b) = sum_a p_parent(a) p(b | a).
 template <class Block>
 VL4POSE_NOINLINE VL4POSE_DEVICE const double* PosePass<Block>::posterior() const {
-  const double *const largest_term = memory_.weight(), *const inverse_sum = peaks_.value();
-  double* const belief = memory_.log_weight();
+  double *const belief = memory_.log_weight(), *const inverse_sum = sum_of_shares();
   const int root = tree_.root() * K_;
   SoftmaxRows<Block>{block_, peaks_.count() + tree_.root(), 1, K_}.softmax(
       memory_.up() + root, 1.0, belief + root, nullptr, memory_.message());
+  for_each(tree_.num_links * K_, [&](int i) {
+    const int j = tree_.child[i / K_], a = i % K_;
+    if (a < peaks_.count()[tree_.parent[j]])
+      inverse_sum[j * K_ + a] = 1.0 / inverse_sum[j * K_ + a];
+  });
   for (int level = 1; level < tree_.num_levels; ++level) {
     levels().for_each_peak(level, false, [&](int j, int b) {
       const int parent = tree_.parent[j] * K_;
       double sum = 0.0;
       for (int a = 0; a < peaks_.count()[tree_.parent[j]] && peaks_.count()[j] > 1; ++a) {
-        const double exponent =
-            term(tree_.link[j], a, b) + memory_.up()[j * K_ + b] - largest_term[j * K_ + a];
-        sum += belief[parent + a] * (exponential(exponent) * inverse_sum[j * K_ + a]);
+        sum += belief[parent + a] * (share(j, a, b) * inverse_sum[j * K_ + a]);
       }
       belief[j * K_ + b] = sum;
     });
@@ -305,7 +330,7 @@ VL4POSE_NOINLINE VL4POSE_DEVICE const double* PosePass<Block>::posterior() const
 
 template <class Block>
 VL4POSE_NOINLINE VL4POSE_DEVICE double PosePass<Block>::released_sum() const {
-  const double* up = run_up(own_log_weight(), [&](int j, int a, const double* up_j) {
+  const double* up = run_up_by_peak(own_log_weight(), [&](int j, int a, const double* up_j) {
     double sum = 0.0;
     for (int b = 0; b < peaks_.count()[j]; ++b) sum += term(tree_.link[j], a, b) + up_j[b];
     return sum;

@@ -330,14 +330,14 @@ class ScoreBackward {
   // The shares of the poses through each peak and each pair of them, by messages up and down.
   VL4POSE_NOINLINE VL4POSE_DEVICE void add_marginal(std::int64_t image, double grad) const {
     const DeviceTree& tree = in_.tree;
-    const S* const of_root =
-        levels().run_up([&](int slot) { return log_weight(slot); },
-                        [&](int j, int a, const S* up_j) {
-                          return log_sum_exp(count(j), [&](std::int64_t b) {
-                            return term(tree.link[j], a, static_cast<int>(b)).value + up_j[b];
-                          });
-                        },
-                        up(), message());
+    const S* const of_root = levels().run_up_by_peak(
+        [&](int slot) { return log_weight(slot); },
+        [&](int j, int a, const S* up_j) {
+          return log_sum_exp(count(j), [&](std::int64_t b) {
+            return term(tree.link[j], a, static_cast<int>(b)).value + up_j[b];
+          });
+        },
+        up(), message());
     levels().for_each_peak(0, false, [&](int j, int k) {
       const S marginal = log_sum_exp(count(j), [&](std::int64_t i) { return of_root[i]; });
       belief()[j * K() + k] = exponential(of_root[k] - marginal);

@@ -4,10 +4,8 @@
 namespace vl4pose {
 inline namespace VL4POSE_CPU_CAPABILITY {
 
-// Four blocks of four warps fit into a multiprocessor without that a thread spills registers; of
-// double precision three.
 template <class Stored>
-__global__ void __launch_bounds__(32 * kMaxWarps, sizeof(Stored) == 8 ? 3 : 4)
+__global__ void __launch_bounds__(Warp::kSize* kMaxWarps, 1)
     score_kernel(const __grid_constant__ ScoreArguments<Wide<Stored>> arguments) {
   score_block<Block, Stored>(Block{}, arguments);
 }

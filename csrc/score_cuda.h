@@ -2,9 +2,10 @@
 // Contract: score.h.
 //
 // A block has an image, and a warp a map at a time: it reads the map once and finds its peaks. Then
-// the whole block computes what follows from the peaks of all maps, and that is one launch. Where
-// there are fewer images than the GPU has multiprocessors, a first launch gives each map a block of
-// its own, whose warps read it together, and a second one finishes the images.
+// the whole block computes what follows from the peaks of all maps, and that is one launch; of few
+// images the blocks have more warps. Where there are fewer images than the GPU has multiprocessors,
+// a first launch gives each map a block of its own, whose warps read it together, and a second one
+// finishes the images.
 #pragma once
 
 #include <algorithm>
@@ -25,7 +26,9 @@
 namespace vl4pose {
 inline namespace VL4POSE_CPU_CAPABILITY {
 
-inline constexpr int kMaxWarps = 4;  // of a block
+// So many warps fit into a multiprocessor without that a thread spills registers; a block may have
+// them all. It has fewer than kMinWarps only where it has fewer maps, or little memory.
+inline constexpr int kMaxWarps = 16, kMinWarps = 4;
 
 // What the blocks of a launch do: find the peaks of maps, finish images, or both.
 enum class Stage : std::uint8_t { maps, images, both };
@@ -49,7 +52,7 @@ struct BlockLayout {
 // A launch of so many blocks.
 struct LaunchPlan {
   Stage stage = Stage::both;
-  int num_warps = kMaxWarps;
+  int num_warps = kMinWarps;
   int num_items = 0;  // maps or images, which the blocks take in turn
   int num_blocks = 0;
   BlockLayout layout;
@@ -84,9 +87,7 @@ class ScorePass {
   VL4POSE_DEVICE void operator()() const {
     for (int item = block_.index(); item < in().plan.num_items; item += block_.num_blocks()) {
       if (in().plan.stage != Stage::images) {
-        const int b = is_together() ? item / J() : item;
-        const int j = is_together() ? item % J() : block_.warp_index();
-        layout().cells_are_shared ? find_peaks<true>(b, j) : find_peaks<false>(b, j);
+        layout().cells_are_shared ? find_peaks<true>(item) : find_peaks<false>(item);
         block_.sync();
       }
       if (!is_together()) {
@@ -147,10 +148,12 @@ class ScorePass {
            block_.warp_index() * subpixel_scratch(in().options.subpixel);
   }
 
-  // Collective: finds the peaks of map j of an image, which all warps read together, or of that and
-  // each further one that is the warp's own.
+  // Collective: finds the peaks of one map, which all warps read together, or of an image's maps,
+  // of which each warp has its own.
   template <bool kCellsAreShared>
-  VL4POSE_NOINLINE VL4POSE_DEVICE void find_peaks(int b, int j) const {
+  VL4POSE_NOINLINE VL4POSE_DEVICE void find_peaks(int item) const {
+    const int b = is_together() ? item / J() : item;
+    int j = is_together() ? item % J() : block_.warp_index();
     const auto search = this->search<kCellsAreShared>(is_together() ? 0 : block_.warp_index());
     const int rows = is_together() ? (in().grid.rows + block_.num_warps() - 1) / block_.num_warps()
                                    : in().grid.rows;
@@ -207,8 +210,10 @@ class ScorePass {
 
   // Collective of a warp: finds a map's peaks, and writes what follows from this map alone.
   template <class Search>
-  VL4POSE_DEVICE void write_peaks(const Search& search, const DeviceMap<Stored>& map,
-                                  const MapSummary<T>& summary, int b, int j) const {
+  VL4POSE_NOINLINE VL4POSE_DEVICE void write_peaks(const Search& search,
+                                                   const DeviceMap<Stored>& map,
+                                                   const MapSummary<T>& summary, int b,
+                                                   int j) const {
     const ImagePeaks peaks = peaks_of(b);
     const std::int64_t row = row_of(b, j);
     const PeakSlots slots{peaks.x() + j * K(), peaks.y() + j * K(), peaks.value() + j * K()};
@@ -421,7 +426,7 @@ class ScorePass {
     fill(in().outputs.log_prob, b, 1, kNaN);
   }
 
-  const Block& block_;
+  const Block block_;
 };
 
 // What a block runs; its shared memory begins with a copy of the arguments.

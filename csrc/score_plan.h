@@ -96,6 +96,15 @@ LaunchPlan fit(ScoreArguments<T> arguments, const DeviceLimits& limits, int num_
   return plan;
 }
 
+// How many warps a block has that does a whole image: the fewer blocks a multiprocessor has, the
+// more, and so many that all have as many maps, if that can be.
+inline int warps_of_image(std::int64_t B, std::int64_t J, const DeviceLimits& limits) {
+  const std::int64_t blocks = (B + limits.num_multiprocessors - 1) / limits.num_multiprocessors;
+  const std::int64_t most = std::max<std::int64_t>(kMaxWarps / blocks, kMinWarps);
+  const std::int64_t maps_of_warp = (J + most - 1) / most;
+  return static_cast<int>((J + maps_of_warp - 1) / maps_of_warp);
+}
+
 }  // namespace detail
 
 template <class T>
@@ -111,7 +120,6 @@ ScorePlan plan_score(ScoreArguments<T> arguments, const DeviceLimits& limits) {
     throw std::invalid_argument(
         "heatmaps must have at most 2^24 / num_peaks joints on a GPU, got " + std::to_string(J));
   }
-  const bool is_whole = B >= limits.num_multiprocessors || J == 1;
   ScorePlan plan;
   const auto add = [&](Stage stage, int num_warps, std::int64_t num_items) {
     arguments.plan.stage = stage;
@@ -121,14 +129,15 @@ ScorePlan plan_score(ScoreArguments<T> arguments, const DeviceLimits& limits) {
                                  std::int64_t{launch.num_blocks} * launch.layout.workspace_bytes);
     plan.launches[plan.num_launches++] = launch;
   };
-  if (is_whole) {
-    add(Stage::both, static_cast<int>(std::min<std::int64_t>(J, kMaxWarps)), B);
+  if (B >= limits.num_multiprocessors || J == 1) {
+    add(Stage::both, detail::warps_of_image(B, J, limits), B);
   } else {
     Places of_image;
     const PeaksLayout peaks(of_image, J, K);
     plan.peaks_of_image = of_image.end();
-    add(Stage::maps, std::min(arguments.grid.rows, kMaxWarps), B * J);
-    add(Stage::images, kMaxWarps, B);
+    // A warp reads three rows of cells at once.
+    add(Stage::maps, std::min((arguments.grid.rows + 2) / 3, kMaxWarps), B * J);
+    add(Stage::images, kMinWarps, B);
   }
   plan.workspace_bytes = plan.blocks_bytes + B * plan.peaks_of_image;
   return plan;

@@ -16,7 +16,7 @@ inline namespace VL4POSE_CPU_CAPABILITY {
 // The rows of a block.
 template <class Block>
 struct SoftmaxRows {
-  const Block& block;
+  const Block block;
   const std::int32_t* count;
   int num_rows, K;
 

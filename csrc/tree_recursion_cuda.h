@@ -13,7 +13,7 @@ inline namespace VL4POSE_CPU_CAPABILITY {
 // Joint j has K slots for peaks, of which the first count[j] are used.
 template <class Block>
 struct TreeLevels {
-  const Block& block;
+  const Block block;
   const DeviceTree& tree;
   const std::int32_t* count;
   int K;
@@ -38,9 +38,19 @@ struct TreeLevels {
     });
   }
 
+  // Calls work(j, a, b) for each joint of a level, each peak a of its parent and b of its own.
+  template <class Work>
+  VL4POSE_DEVICE void for_each_pair(int level, const Work& work) const {
+    const int begin = tree.level_begin[level], end = tree.level_begin[level + 1];
+    for_each(block, (end - begin) * K * K, [&](int i) {
+      const int joint = tree.order[begin + i / K / K], a = i / K % K, b = i % K;
+      if (a < count[tree.parent[joint]] && b < count[joint]) work(joint, a, b);
+    });
+  }
+
   // The pass from the leaves to the root: up_j(k) = own(j, k) + the messages of j's children, in
-  // the order of the links; message_j(a) = fold(j, a, up_j) for each peak a of j's parent. Both
-  // (J, K), own(slot) too. Returns up of the root.
+  // the order of the links; fold(level) writes message_j(a) for each joint j of a level and each
+  // peak a of its parent, from up_j. Both (J, K), own(slot) too. Returns up of the root.
   template <class S, class Own, class Fold>
   VL4POSE_DEVICE const S* run_up(const Own& own, const Fold& fold, S* up, S* message) const {
     for (int level = tree.num_levels - 1; level >= 0; --level) {
@@ -51,11 +61,20 @@ struct TreeLevels {
         }
         up[j * K + k] = sum;
       });
-      if (level == 0) break;
-      for_each_peak(level, true,
-                    [&](int j, int a) { message[j * K + a] = fold(j, a, up + j * K); });
+      if (level > 0) fold(level);
     }
     return up + tree.root() * K;
+  }
+
+  // The same where each message is folded by one thread: fold(j, a, up_j) returns it.
+  template <class S, class Own, class Fold>
+  VL4POSE_DEVICE const S* run_up_by_peak(const Own& own, const Fold& fold, S* up,
+                                         S* message) const {
+    const auto fold_level = [&](int level) {
+      for_each_peak(level, true,
+                    [&](int j, int a) { message[j * K + a] = fold(j, a, up + j * K); });
+    };
+    return run_up(own, fold_level, up, message);
   }
 };
 
