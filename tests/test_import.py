@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import importlib
 import importlib.metadata
@@ -86,6 +87,30 @@ def test_no_optional_package_is_loaded(then: str, tmp_path: Path) -> None:
 def test_numpy_alone_is_enough(tmp_path: Path) -> None:
     process = run(f"{NUMPY_ALONE}\n{EVERY_OPERATION}\nprint('done')", tmp_path)
     assert (process.stdout, process.stderr) == ("done\n", "")
+
+
+def imported_by(file: Path) -> set[str]:
+    """The modules that a file imports anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file} imports relatively"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def test_only_the_command_line_imports_the_command_line() -> None:
+    package = Path(vl4pose.__file__).parent
+    importing = {
+        file.relative_to(package)
+        for file in package.rglob("*.py")
+        if any(f"{name}.".startswith("vl4pose.cli.") for name in imported_by(file))
+    }
+    assert Path("cli/app.py") in importing
+    above = {file for file in importing if file.parts[0] not in ("cli", "__main__.py")}
+    assert not above
 
 
 @pytest.mark.parametrize("how", ["vl4pose.Scorer", "from vl4pose import Scorer"])

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vl4pose import _existing_file
 from vl4pose._options import SUBPIXELS
-from vl4pose.cli.errors import RunError, UsageError, did_you_mean, reason
+from vl4pose.cli.errors import RunError, UsageError, did_you_mean, naming_options, reason
 from vl4pose.pool.storage import is_url, open_folder
 from vl4pose.skeleton import Skeleton, get_skeleton, nearest
 
@@ -40,14 +41,8 @@ _OTHER_TABLES = (".arrow", ".csv", ".feather", ".html", ".json", ".parq", ".pq",
 
 def check_file(option: str, path: Path) -> None:
     """Raise an error, with the nearest name in the folder, unless a file exists."""
-    if path.is_file():
-        return
-    if path.is_dir():
-        raise UsageError(f"{option} must be a file, got the folder '{path}'")
-    if not path.parent.is_dir():
-        raise UsageError(f"{option} must exist, got '{path}' in a folder that does not exist")
-    near = did_you_mean(path.name, (sibling.name for sibling in path.parent.iterdir()))
-    raise UsageError(f"{option} must exist, got '{path}'{near}")
+    with naming_options():
+        _existing_file.check_file(option, path)
 
 
 def check_images(images: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from vl4pose.cli.annotated_people import read_annotated_people
+from vl4pose.annotated_people import read_annotated_people
 from vl4pose.cli.checks import (
     check_file,
     check_out,
@@ -95,12 +95,13 @@ def fit(
         settings_path,
     )
     joints = read_skeleton(skeleton)
-    people = read_annotated_people(
-        "ANNOTATIONS", annotations, images_dir, joints, mat_flag=mat_flag, limit=limit
-    )
-    validation = share or read_annotated_people(
-        "--val", Path(val), val_images or images_dir, joints, mat_flag=mat_flag
-    )
+    with needing_extras(), naming_options():
+        people = read_annotated_people(
+            "ANNOTATIONS", annotations, images_dir, joints, mat_flag=mat_flag, limit=limit
+        )
+        validation = share or read_annotated_people(
+            "--val", Path(val), val_images or images_dir, joints, mat_flag=mat_flag
+        )
     with needing_extras():
         import torch
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from vl4pose._existing_file import check_file
 from vl4pose.active.strategies import Strategy, make_strategy
 from vl4pose.image_transform import ImageTransform
 from vl4pose.metrics.evaluation import named_metric
@@ -263,8 +264,7 @@ def _skeleton(name: str, folder: Path) -> Skeleton:
         if not name.lower().endswith(".json"):
             return get_skeleton(name)
     path = folder / Path(name).expanduser()
-    if not path.is_file():
-        raise ValueError(f"data.skeleton must exist, got '{path}'")
+    check_file("data.skeleton", path)
     try:
         return Skeleton.from_file(path)
     except ValueError as error:
