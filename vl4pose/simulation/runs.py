@@ -22,7 +22,7 @@ from vl4pose.active.strategies import Pool, Strategy
 from vl4pose.link_params import fit_params
 from vl4pose.simulation.config import ChosenStrategy, SimulationConfig
 from vl4pose.simulation.folder import SimulationFolder, start_set
-from vl4pose.simulation.heads import HEADS
+from vl4pose.simulation.heads import HEADS, LabelledBatch
 from vl4pose.simulation.labelled_images import LabelledImages
 from vl4pose.simulation.measurement import measure
 from vl4pose.simulation.observation import Observer, TrainedHead
@@ -321,14 +321,14 @@ class Bench:
             output = self.network(inputs)
             with self.network.autocast():
                 predicted = head.module([maps.detach() for maps in output.features])
-            return head.head.loss(
-                predicted.float(),
+            batch = LabelledBatch(
                 output.heatmaps,
                 keypoints,
                 visible,
-                skeleton=self.config.skeleton,
+                self.config.skeleton,
                 sigma=self.config.training.sigma,
             )
+            return head.head.loss(predicted.float(), batch)
 
         return self._train(
             head.module,
