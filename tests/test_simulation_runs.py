@@ -307,6 +307,19 @@ class TestNetworks:
             ):
                 run(tmp_path, name, network=network, simulation={"strategies": [name]})
 
+    @pytest.mark.parametrize("name", ["learning-loss", "learning-loss++"])
+    @pytest.mark.parametrize(("table", "key"), [("simulation", "start"), ("heads", "batch_size")])
+    def test_without_pairs(self, table, key, name, tmp_path):
+        tables = {"simulation": {"strategies": ["aleatoric", name]}, "heads": {}}
+        tables[table][key] = 1
+        with pytest.raises(
+            ValueError,
+            match=rf"{table}.{key} must be at least 2 for the strategy '{re.escape(name)}', which "
+            "learns from pairs of images, got 1",
+        ):
+            run(tmp_path, **tables)
+        assert not (tmp_path / "out").exists()
+
     @pytest.mark.parametrize(
         ("table", "changes", "message"),
         [

@@ -176,7 +176,6 @@ def parse_config(content: Mapping[str, Any], folder: Path) -> SimulationConfig:
         )
     _check_epochs("training", config.training)
     _check_epochs("heads", config.heads)
-    _check_pairs(config)
     return config
 
 
@@ -288,22 +287,6 @@ def _check_data(data: DataOptions) -> None:
 def _check_epochs(name: str, table: Any) -> None:
     if table.epochs is not None and table.steps is not None:
         raise ValueError(f"{name}.epochs or {name}.steps must be left out, got both")
-
-
-def _check_pairs(config: SimulationConfig) -> None:
-    """Raise an error where a head that learns from pairs of images would never see one."""
-    for chosen in config.strategies:
-        if chosen.make().head not in ("learning-loss", "learning-loss++"):
-            continue
-        for key, number in (
-            ("simulation.start", config.simulation.start),
-            ("heads.batch_size", config.heads.batch_size),
-        ):
-            if number < 2:
-                raise ValueError(
-                    f"{key} must be at least 2 for the strategy {chosen.label!r}, which learns "
-                    f"from pairs of images, got {number}"
-                )
 
 
 def _transform(data: DataOptions) -> ImageTransform:

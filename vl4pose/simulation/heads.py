@@ -62,9 +62,12 @@ class Head(ABC):
     array : str or None
         Which of `vl4pose.active.strategies.pool.ARRAYS` it observes; None for "aux", whose link
         parameters are what poses are scored with.
+    learns_from_pairs : bool
+        Whether its loss compares two images, and is 0 for one alone.
     """
 
     array: ClassVar[str | None]
+    learns_from_pairs: ClassVar[bool] = False
 
     @abstractmethod
     def make(
@@ -111,6 +114,7 @@ class _Bones(Head):
 
 class _LearnedLoss(Head):
     array = "predicted_loss"
+    learns_from_pairs = True
 
     def make(
         self, features: Sequence[Tensor], skeleton: Skeleton, params: Any | None = None
