@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vl4pose._options import integer
+from vl4pose._sentences import near_names
 
 __all__ = ["Attached", "attach"]
 
@@ -77,10 +77,9 @@ def attach(
         raise ValueError(f"layers must be distinct and at least one, got {list(layers)}")
     for layer in layers:
         if layer not in names:
-            near = difflib.get_close_matches(layer, names, n=5, cutoff=0.3) or names[:5]
             raise ValueError(
-                f"layers must name submodules of the pose model, got {layer!r} (nearest: "
-                f"{', '.join(near)})"
+                f"layers must name submodules of the pose model, got {layer!r}"
+                f"{near_names(layer, names)}"
             )
     if heatmaps is not None and not isinstance(heatmaps, str | int) and not callable(heatmaps):
         raise TypeError(
