@@ -254,6 +254,17 @@ def test_odd_simulations_have_all_outputs(tmp_path, options):
     assert "inf" not in re.sub(r"<style>.*?</style>", "", page, flags=re.DOTALL).lower()
 
 
+def test_tables_show_no_share_that_cannot_be(tmp_path):
+    records = made_records(["random", "vl4pose"], num_seeds=2, noise=0.2)
+    summary = write_outputs(folder_of(tmp_path, records))
+    assert summary.metrics[0].comparisons[0].curve.detectable > 1
+    lines = text_of(summary).splitlines()
+    head = next(index for index, line in enumerate(lines) if "seen from" in line)
+    end = lines[head].index("seen from") + len("seen from")
+    assert lines[head + 1][:end].endswith(" none")
+    assert '<td class="number">none</td>' in (tmp_path / "simulation.html").read_text()
+
+
 def test_a_metric_without_a_number_has_a_page_that_says_so(tmp_path):
     records = [
         CycleRecord(name, seed, 0, 10, {"PCK@0.2": math.nan})
