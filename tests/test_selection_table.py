@@ -418,10 +418,10 @@ class TestSentence:
         told = sentence(Choice("ranking", 3, 1240, "likelihood", -80.0, 0.42, 0), POSE, VALIDATION)
         assert told == (
             "Number 3 of 1,240 by likelihood; score -80.00, lower than 99.6 % of the reference; "
-            "left_knee>left_ankle 8.1 sd too long (-35.2 nats, lower than in 99.6 % of the "
-            "reference); head>neck has an unlikely length at its lower peaks (-12.0 nats, lower "
-            "than in 97.0 % of the reference); several peaks for neck (2), head (2), left_hip (2) "
-            "and 1 more; likelier by 12.3 nats with left_knee/right_knee and what is below "
+            "left knee to left ankle 8.1 sd too long (-35.2 nats, lower than in 99.6 % of the "
+            "reference); head to neck has an unlikely length at its lower peaks (-12.0 nats, lower "
+            "than in 97.0 % of the reference); several peaks for neck (2), head (2), left hip (2) "
+            "and 1 more; likelier by 12.3 nats with left knee and right knee, and what is below, "
             "exchanged."
         )
 

@@ -52,6 +52,11 @@ def shown(value: object) -> str:
     return type(value).__name__
 
 
+def readable(name: str) -> str:
+    """Return the name of a joint or a link in words: "left_hip>left_knee" is "left hip to ..."."""
+    return name.replace("_", " ").replace(">", " to ")
+
+
 class Skeleton:
     """Named joints and directed links parent -> child, a rooted tree over all joints.
 

@@ -20,6 +20,7 @@ from rich.text import Text
 
 from vl4pose.annotations import LeftOut
 from vl4pose.cli.errors import printable
+from vl4pose.skeleton import readable
 from vl4pose.training.annotated_images import Failure
 from vl4pose.training.calibration import COVERAGES
 from vl4pose.training.loop import FitResult
@@ -136,7 +137,7 @@ def show_report(
             *(f"{share:.0%}" for share in predicted.coverage.values()),
         ]
         table.add_row(
-            "all" if link is None else calibration.link_names[link],
+            "all" if link is None else readable(calibration.link_names[link]),
             f"{count:,}",
             *(figures if count else ["-"] * len(figures)),
             style="bold" if link is None else "",
