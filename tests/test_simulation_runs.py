@@ -125,8 +125,8 @@ class TestPairs:
     def test_what_is_written_beside_the_records(self, finished):
         names = {path.name for path in finished.iterdir()}
         assert {
-            "simulation.json", "summary.json", "cycles.csv", "differences.csv", "curves.png",
-            "simulation.html", "picks.png", "picks", "start", "runs",
+            "simulation.json", "summary.json", "cycles.csv", "joints.csv", "differences.csv",
+            "curves.png", "simulation.html", "picks.png", "picks", "start", "runs",
         } <= names  # fmt: skip
         assert not list(finished.glob("runs/*/seed-*/work"))  # nothing is left of the work
 
