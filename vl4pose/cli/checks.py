@@ -26,7 +26,6 @@ __all__ = [
     "check_table_out",
     "check_trust",
     "finite_number",
-    "num_workers",
     "parse_actors",
     "parse_border",
     "parse_device",
@@ -35,7 +34,6 @@ __all__ = [
 ]
 
 
-_MOST_WORKERS = 8
 _OTHER_TABLES = (".arrow", ".csv", ".feather", ".html", ".json", ".parq", ".pq", ".tsv", ".xlsx")
 
 
@@ -103,11 +101,6 @@ def check_trust(trust: bool) -> None:
             "--trust must be given: loading a TorchScript or .pt2 file can run code that is in it, "
             "so use files from people you trust only"
         )
-
-
-def num_workers(workers: int | None) -> int:
-    """Return how many threads read images: one per CPU, at most 8, unless the user said it."""
-    return workers or min(os.cpu_count() or 1, _MOST_WORKERS)
 
 
 def whole_number(

@@ -8,12 +8,12 @@ from typing import Any
 
 from rich.console import Console
 
+from vl4pose._options import default_workers
 from vl4pose.annotated_people import read_annotated_people
 from vl4pose.cli.checks import (
     check_file,
     check_out,
     check_trust,
-    num_workers,
     parse_device,
     read_skeleton,
 )
@@ -149,7 +149,7 @@ def fit(
         cache=cache,
         cache_limit=None if cache_limit is None else round(cache_limit * 1e9),
         tensorboard=tensorboard,
-        workers=num_workers(workers),
+        workers=workers or default_workers(),
     )
     run_fit(job, torch_device, console)
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
 
+from vl4pose._options import default_workers
 from vl4pose.annotated_people import read_annotated_people
 from vl4pose.pool.decoding import UnreadableImageError, large_images_allowed
 from vl4pose.simulation.config import SimulationConfig
@@ -17,8 +16,6 @@ from vl4pose.training.dataset import PoseDataset
 from vl4pose.training.reporting import Reporter
 
 __all__ = ["load_datasets"]
-
-_MOST_WORKERS = 8
 
 
 def load_datasets(
@@ -90,7 +87,7 @@ def _read(
             config.skeleton.num_joints,
             config.transform,
             device,
-            workers=_num_workers() if code is None else 0,
+            workers=default_workers() if code is None else 0,
             advance=reporter.advance,
         )
     except UnreadableImageError as error:
@@ -121,7 +118,7 @@ def _annotated(
         config.skeleton,
         config.transform,
         heatmap_size,
-        workers=_num_workers(),
+        workers=default_workers(),
         advance=reporter.advance,
     )
     if not dataset.people:
@@ -137,7 +134,3 @@ def _annotated(
             f"{failures[0].reason}."
         )
     return dataset
-
-
-def _num_workers() -> int:
-    return min(os.cpu_count() or 1, _MOST_WORKERS)
