@@ -18,7 +18,13 @@ pytest.importorskip("kornia")
 pytest.importorskip("matplotlib")
 
 from safetensors.torch import save_file  # noqa: E402
-from simulated_figures import NUM_TRAINING, TinyPose, results, write_config  # noqa: E402
+from simulated_figures import (  # noqa: E402
+    NUM_TRAINING,
+    TinyPose,
+    process_as_before,
+    results,
+    write_config,
+)
 
 from vl4pose.active.strategies import STRATEGIES  # noqa: E402
 from vl4pose.simulation.claims import claim, read_claims  # noqa: E402
@@ -60,11 +66,10 @@ def go_on(config, folder: Path, seconds: float | None = None) -> bool:
 def finished(tmp_path_factory) -> Path:
     """A simulation in which nothing happens; two of its strategies are the same."""
     strategies = ["random", "confidence", {"name": "confidence", "label": "again"}, "vl4pose"]
-    before = list(sys.path)
     folder = tmp_path_factory.mktemp("finished")
     config = read_config(write_config(folder, simulation={"strategies": strategies}))
-    assert simulate(config, folder / "out") is not None
-    sys.path[:] = before
+    with process_as_before():
+        assert simulate(config, folder / "out") is not None
     return folder / "out"
 
 
