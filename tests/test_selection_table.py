@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 
 from made_scores import made_scores, save_file, save_folder  # noqa: E402
+from new_process import run_python  # noqa: E402
 
 import vl4pose  # noqa: E402
 from vl4pose import reference  # noqa: E402
@@ -491,14 +490,14 @@ class TestReference:
             vl4pose.select(POOL, 1, reference=made_scores(3, failed=(0, 1, 2)))
 
 
-def test_arrays_need_neither_pyarrow_nor_torch() -> None:
+def test_arrays_need_neither_pyarrow_nor_torch(tmp_path: Path) -> None:
     code = (
         "import sys, vl4pose\n"
         "vl4pose.select([1.0, 2.0, 3.0], 2, embeddings=[[1.0], [2.0], [5.0]], shortlist=3)\n"
         "assert vl4pose.select is vl4pose.active.select\n"
         "assert not {'pyarrow', 'torch'} & set(sys.modules)\n"
     )
-    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+    run_python(code, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import doctest
 import importlib
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from new_process import run_python
 from strategy_pools import NAN
 
 import vl4pose
@@ -138,12 +137,5 @@ def test_arrays_need_numpy_alone(tmp_path: Path) -> None:
         "for name in ('core-set', 'vl4pose'):\n"
         "    print(make_strategy(name).select(pool, Pool(0), 2, np.random.default_rng(0)))\n"
     )
-    run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.stderr == ""
-    assert run.stdout == "[0 1]\n[0 1]\n"
+    done = run_python(code, tmp_path)
+    assert (done.stdout, done.stderr) == ("[0 1]\n[0 1]\n", "")
