@@ -30,8 +30,13 @@ class Brightness(torch.nn.Module):
         return 30 * torch.nn.functional.avg_pool2d(images, 4)
 
 
-def save_models(folder: Path) -> Path:
-    """Save a network, its bones and its skeleton."""
+# Fixtures, for test files to import; tests ask for `models` and `images`.
+
+
+@pytest.fixture(scope="module", name="models")
+def saved_models(tmp_path_factory) -> Path:
+    """A folder with a network, its bones and its skeleton."""
+    folder = tmp_path_factory.mktemp("models")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.jit.save(torch.jit.script(Brightness()), folder / "pose.pt")
@@ -40,11 +45,13 @@ def save_models(folder: Path) -> Path:
     return folder
 
 
-def save_images(folder: Path, count: int = NUM_IMAGES) -> Path:
-    """Save seventeen images: two are black, whose maps have no peak, and one cannot be read."""
-    folder.mkdir(parents=True)
+@pytest.fixture(name="images")
+def saved_images(tmp_path) -> Path:
+    """A folder of images: two are black, whose maps have no peak, and one cannot be read."""
+    folder = tmp_path / "images"
+    folder.mkdir()
     rng = np.random.default_rng(0)
-    for index in range(count):
+    for index in range(NUM_IMAGES):
         pixels = rng.integers(0, 256, (24, 32, 3), np.uint8) * (index % 11 != 5)
         Image.fromarray(pixels).save(folder / f"{index:02d}.png")
     (folder / "07.png").write_bytes(b"torn")

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +47,20 @@ CONFIG: dict[str, dict[str, Any]] = {
     "scoring": {"batch_size": 8, "min_distance": 1},
     "run": {"threads": 1},
 }
+
+
+@contextmanager
+def process_as_before() -> Iterator[None]:
+    """Give the process back what a simulation changes in it: its threads, and where modules are.
+
+    For fixtures of modules, which are made before those of single tests that do the same.
+    """
+    threads, path = torch.get_num_threads(), list(sys.path)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        sys.path[:] = path
 
 
 def training_set(number=NUM_TRAINING, seed=0, hidden=None, shown=None) -> TensorDataset:

@@ -390,7 +390,7 @@ def test_outputs_without_heatmaps(
             ValueError,
             "layers must name submodules of the pose model, got 'layr4' (nearest: layer4, layer",
         ),
-        ({"layers": [""]}, ValueError, "layers must name submodules of the pose model, got '' ("),
+        ({"layers": [""]}, ValueError, "layers must name submodules of the pose model, got ''"),
         ({"heatmaps": 1.5}, TypeError, "heatmaps must be a name, an index, a callable or None, go"),
         ({"reshape": 1}, TypeError, "reshape must be callable or None, got int"),
         ({"token_grid": (4,)}, ValueError, "token_grid must be (rows, columns), got (4,)"),

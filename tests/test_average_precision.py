@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from new_process import run_python
 
 from vl4pose.metrics import oks, oks_ap
 
@@ -286,8 +285,6 @@ try:
 except ImportError as error:
     print(error)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = run_python(code, tmp_path)
     expected = "oks_ap needs faster-coco-eval: pip install 'vl4pose[metrics]'\n"
     assert (done.stdout, done.stderr) == (expected, "")

@@ -25,10 +25,10 @@ from typer.testing import CliRunner  # noqa: E402
 
 import vl4pose  # noqa: E402
 from vl4pose.cli.app import app  # noqa: E402
+from vl4pose.cli.demo_run import QUICK  # noqa: E402
 from vl4pose.demo.contact_sheet import Panel, draw_contact_sheet  # noqa: E402
 from vl4pose.demo.evaluation import auroc, joint_errors  # noqa: E402
 from vl4pose.demo.pictures import draw_picture  # noqa: E402
-from vl4pose.demo.run import QUICK  # noqa: E402
 from vl4pose.demo.training import (  # noqa: E402
     HEATMAP_SIZE,
     TRANSFORM,
@@ -319,7 +319,7 @@ def test_a_training_that_fails_is_one_sentence(tmp_path, monkeypatch):
     def fail(*datasets, **options):
         raise RuntimeError("not enough memory: you tried to allocate 1 byte\nand a trace")
 
-    monkeypatch.setattr("vl4pose.demo.run.train", fail)
+    monkeypatch.setattr("vl4pose.cli.demo_run.train", fail)
     result = invoke("demo", "--quick", "--out", tmp_path / "out")
     assert result.exit_code == 1
     last = result.stderr.splitlines()[-1]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from new_process import run_python
 
 import vl4pose
 from vl4pose import metrics
@@ -365,8 +364,6 @@ try:
 except ImportError as error:
     print(error)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = run_python(code, tmp_path)
     expected = "evaluating a network needs torch: pip install 'vl4pose[torch]'\n"
     assert (done.stdout, done.stderr) == (expected, "")

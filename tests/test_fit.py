@@ -29,10 +29,11 @@ from typer.testing import CliRunner  # noqa: E402
 
 import vl4pose  # noqa: E402
 from vl4pose import Scorer, get_skeleton, nn  # noqa: E402
+from vl4pose.annotated_people import read_annotated_people  # noqa: E402
 from vl4pose.annotations import Person, read_coco, read_csv  # noqa: E402
-from vl4pose.cli.annotated_people import read_annotated_people, split_by_image  # noqa: E402
 from vl4pose.cli.app import app  # noqa: E402
 from vl4pose.cli.errors import UsageError  # noqa: E402
+from vl4pose.cli.validation_split import split_by_image  # noqa: E402
 from vl4pose.image_transform import ImageTransform  # noqa: E402
 from vl4pose.lsp_annotations import read_mat  # noqa: E402
 from vl4pose.pool.decoding import UnreadableImageError  # noqa: E402

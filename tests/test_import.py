@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import importlib
 import importlib.metadata
 import inspect
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from new_process import run_python
 
 import vl4pose
 from vl4pose import _core
@@ -58,24 +58,10 @@ assert vl4pose.load_params("bones.json", "lsp").shape == (13, 2)
 """
 
 
-def run(code: str, directory: Path, status: int = 0) -> subprocess.CompletedProcess[str]:
-    """Run Python code in a new process, where warnings are errors and no source tree is near."""
-    process = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        cwd=directory,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert process.returncode == status, process.stderr
-    return process
-
-
 @pytest.mark.parametrize("then", ["", EVERY_OPERATION], ids=["import", "every operation"])
 def test_no_optional_package_is_loaded(then: str, tmp_path: Path) -> None:
     code = f"import vl4pose\n{then}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
-    process = run(code, tmp_path)
+    process = run_python(code, tmp_path)
     assert process.stderr == ""
     modules = json.loads(process.stdout)
     assert "numpy" in modules
@@ -84,26 +70,50 @@ def test_no_optional_package_is_loaded(then: str, tmp_path: Path) -> None:
 
 
 def test_numpy_alone_is_enough(tmp_path: Path) -> None:
-    process = run(f"{NUMPY_ALONE}\n{EVERY_OPERATION}\nprint('done')", tmp_path)
+    process = run_python(f"{NUMPY_ALONE}\n{EVERY_OPERATION}\nprint('done')", tmp_path)
     assert (process.stdout, process.stderr) == ("done\n", "")
+
+
+def imported_by(file: Path) -> set[str]:
+    """The modules that a file imports anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file} imports relatively"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def test_only_the_command_line_imports_the_command_line() -> None:
+    package = Path(vl4pose.__file__).parent
+    importing = {
+        file.relative_to(package)
+        for file in package.rglob("*.py")
+        if any(f"{name}.".startswith("vl4pose.cli.") for name in imported_by(file))
+    }
+    assert Path("cli/app.py") in importing
+    above = {file for file in importing if file.parts[0] not in ("cli", "__main__.py")}
+    assert not above
 
 
 @pytest.mark.parametrize("how", ["vl4pose.Scorer", "from vl4pose import Scorer"])
 def test_scorer_without_torch_says_what_to_install(how: str, tmp_path: Path) -> None:
-    process = run(f"{NUMPY_ALONE}\n{how}", tmp_path, status=1)
+    process = run_python(f"{NUMPY_ALONE}\n{how}", tmp_path, status=1)
     message = "ImportError: vl4pose.Scorer needs torch: pip install 'vl4pose[torch]'"
     assert process.stderr.splitlines()[-1] == message
 
 
 def test_nothing_public_needs_torch(tmp_path: Path) -> None:
     code = "from vl4pose import *\nimport inspect; inspect.getmembers(vl4pose)"
-    listed = run(f"{NUMPY_ALONE}\n{code}\nprint(*dir(vl4pose))", tmp_path).stdout.split()
+    listed = run_python(f"{NUMPY_ALONE}\n{code}\nprint(*dir(vl4pose))", tmp_path).stdout.split()
     assert {"score", "reference"} <= set(listed)
     assert {"Scorer", "nn"}.isdisjoint(listed)
 
 
 def test_bad_input_without_torch_is_the_same_error(tmp_path: Path) -> None:
-    process = run(f"{NUMPY_ALONE}\nvl4pose.decode([1.0])", tmp_path, status=1)
+    process = run_python(f"{NUMPY_ALONE}\nvl4pose.decode([1.0])", tmp_path, status=1)
     assert process.stderr.splitlines()[-1] == (
         "TypeError: heatmaps must be a NumPy array, a torch tensor or an array with __dlpack__, "
         "got list"
@@ -113,7 +123,7 @@ def test_bad_input_without_torch_is_the_same_error(tmp_path: Path) -> None:
 def test_dir_lists_the_public_names(tmp_path: Path) -> None:
     """Before anything lazy has been looked up, so in a new process."""
     code = "import json, vl4pose; print(json.dumps([dir(vl4pose), vl4pose.__all__]))"
-    listed, public = json.loads(run(code, tmp_path).stdout)
+    listed, public = json.loads(run_python(code, tmp_path).stdout)
     lazy = ["NLLLoss", "OffsetNLLLoss", "Scorer", "losses", "nll_loss", "nn", "offset_nll_loss"]
     lazy += ["Selection", "active", "metrics", "plot", "select"]
     assert listed == sorted([*public, *lazy, "__version__", "reference"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from new_process import run_python
 from numpy.testing import assert_allclose, assert_array_equal
 from strategies import examples
 
@@ -356,13 +356,5 @@ def test_without_torch_graphs_say_what_to_install(tmp_path: Path) -> None:
         "pool = Pool(2, {'embedding': np.eye(2)})\n"
         "make_strategy('core-gcn').select(pool, Pool(0), 1, np.random.default_rng(0))\n"
     )
-    process = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
     message = "ImportError: CoreGCN needs torch: pip install 'vl4pose[torch]'"
-    assert process.stderr.splitlines()[-1] == message
+    assert run_python(code, tmp_path, status=1).stderr.splitlines()[-1] == message

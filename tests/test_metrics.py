@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from new_process import run_python
 
 import vl4pose
 from vl4pose import metrics
@@ -494,13 +493,7 @@ made = vl4pose.metrics.evaluate(np.zeros((3, 14, 8, 8), np.float32), truth, flip
 assert made["PCK@0.2"].count.sum() == 42
 print(sorted({"torch", "scipy", "faster_coco_eval", "PIL", "pyarrow"} & set(sys.modules)))
 """
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_python(code, tmp_path)
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 

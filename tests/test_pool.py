@@ -6,7 +6,6 @@ import json
 import os
 import re
 import warnings
-from pathlib import Path
 
 import pytest
 
@@ -22,8 +21,8 @@ from pool_cases import (  # noqa: E402
     NUM_SHARDS,
     TRANSFORM,
     contents,
-    save_images,
-    save_models,
+    saved_images,  # noqa: F401
+    saved_models,  # noqa: F401
     score,
     settings,
     stopped_folder,
@@ -36,17 +35,6 @@ from vl4pose.pool.manifest import INPUTS, MANIFEST, Manifest  # noqa: E402
 from vl4pose.pool.people import People  # noqa: E402
 from vl4pose.pool.shards import shards_of  # noqa: E402
 from vl4pose.score_table import SCHEMA, read_scores  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory) -> Path:
-    return save_models(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture
-def images(tmp_path) -> Path:
-    return save_images(tmp_path / "images")
-
 
 # --- the folder ---------------------------------------------------------------------------------
 

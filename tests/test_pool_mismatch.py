@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 
@@ -17,8 +16,8 @@ from pool_cases import (
     NUM_IMAGES,
     command,
     contents,
-    save_images,
-    save_models,
+    saved_images,  # noqa: F401
+    saved_models,  # noqa: F401
     score,
     stopped_folder,
 )
@@ -30,16 +29,6 @@ from vl4pose.pool.outputs import OutputError
 from vl4pose.pool.people import People, difference
 from vl4pose.pool.storage import LocalFolder
 from vl4pose.score_table import read_scores
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory) -> Path:
-    return save_models(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture
-def images(tmp_path) -> Path:
-    return save_images(tmp_path / "images")
 
 
 def test_an_existing_folder_is_refused_without_resume(models, images, tmp_path):

@@ -19,8 +19,8 @@ from pool_cases import (  # noqa: E402
     SHARD_ROWS,
     command,
     contents,
-    save_images,
-    save_models,
+    saved_images,  # noqa: F401
+    saved_models,  # noqa: F401
     score,
     stop_after,
     stopped_folder,
@@ -30,16 +30,6 @@ from vl4pose.pool import PoolError  # noqa: E402
 from vl4pose.pool.manifest import INPUTS, MANIFEST  # noqa: E402
 from vl4pose.pool.outputs import MismatchError  # noqa: E402
 from vl4pose.score_table import read_scores  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory) -> Path:
-    return save_models(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture
-def images(tmp_path) -> Path:
-    return save_images(tmp_path / "images")
 
 
 def test_resume_begins_where_there_is_nothing(models, images, tmp_path):

@@ -16,8 +16,8 @@ from pool_cases import (
     SHARD_ROWS,
     command,
     contents,
-    save_images,
-    save_models,
+    saved_images,  # noqa: F401
+    saved_models,  # noqa: F401
     score,
     settings,
 )
@@ -26,16 +26,6 @@ from vl4pose.pool import PoolError, find_people, score_pool
 from vl4pose.pool import storage as storage_module
 from vl4pose.pool.storage import LocalFolder, is_url, open_folder
 from vl4pose.score_table import read_scores
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory) -> Path:
-    return save_models(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture
-def images(tmp_path) -> Path:
-    return save_images(tmp_path / "images")
 
 
 @pytest.fixture

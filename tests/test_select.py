@@ -6,8 +6,6 @@ import doctest
 import importlib
 import itertools
 import math
-import subprocess
-import sys
 import tracemalloc
 import warnings
 from fractions import Fraction
@@ -18,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from new_process import run_python
 
 import vl4pose
 from vl4pose.active.rankings import Ranking, parse_strategy, priorities
@@ -699,11 +698,8 @@ def test_a_file_without_pyarrow_says_what_to_install(tmp_path: Path) -> None:
         "try:\n    vl4pose.select('scores.parquet', 1)\n"
         "except ImportError as error:\n    print(error)\n"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
     expected = "'scores.parquet' cannot be read without pyarrow: pip install 'vl4pose[cli]'"
-    assert run.stdout.strip() == expected
+    assert run_python(code, tmp_path).stdout.strip() == expected
 
 
 def test_arrays_make_no_table() -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 
 from made_scores import made_scores, save_file, save_folder  # noqa: E402
+from new_process import run_python  # noqa: E402
 
 import vl4pose  # noqa: E402
 from vl4pose import reference  # noqa: E402
@@ -418,10 +417,10 @@ class TestSentence:
         told = sentence(Choice("ranking", 3, 1240, "likelihood", -80.0, 0.42, 0), POSE, VALIDATION)
         assert told == (
             "Number 3 of 1,240 by likelihood; score -80.00, lower than 99.6 % of the reference; "
-            "left_knee>left_ankle 8.1 sd too long (-35.2 nats, lower than in 99.6 % of the "
-            "reference); head>neck has an unlikely length at its lower peaks (-12.0 nats, lower "
-            "than in 97.0 % of the reference); several peaks for neck (2), head (2), left_hip (2) "
-            "and 1 more; likelier by 12.3 nats with left_knee/right_knee and what is below "
+            "left knee to left ankle 8.1 sd too long (-35.2 nats, lower than in 99.6 % of the "
+            "reference); head to neck has an unlikely length at its lower peaks (-12.0 nats, lower "
+            "than in 97.0 % of the reference); several peaks for neck (2), head (2), left hip (2) "
+            "and 1 more; likelier by 12.3 nats with left knee and right knee, and what is below, "
             "exchanged."
         )
 
@@ -491,14 +490,14 @@ class TestReference:
             vl4pose.select(POOL, 1, reference=made_scores(3, failed=(0, 1, 2)))
 
 
-def test_arrays_need_neither_pyarrow_nor_torch() -> None:
+def test_arrays_need_neither_pyarrow_nor_torch(tmp_path: Path) -> None:
     code = (
         "import sys, vl4pose\n"
         "vl4pose.select([1.0, 2.0, 3.0], 2, embeddings=[[1.0], [2.0], [5.0]], shortlist=3)\n"
         "assert vl4pose.select is vl4pose.active.select\n"
         "assert not {'pyarrow', 'torch'} & set(sys.modules)\n"
     )
-    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+    run_python(code, tmp_path)
 
 
 @pytest.mark.parametrize(

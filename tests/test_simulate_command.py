@@ -18,7 +18,7 @@ pytest.importorskip("typer")
 pytest.importorskip("kornia")
 pytest.importorskip("matplotlib")
 
-from simulated_figures import results, write_config  # noqa: E402
+from simulated_figures import process_as_before, results, write_config  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
 from vl4pose.cli.app import app  # noqa: E402
@@ -61,9 +61,8 @@ def command(*args, before=MAIN, **options) -> subprocess.Popen[str]:
 def expected(tmp_path_factory):
     """What `SMALL` finds out in one process."""
     folder = tmp_path_factory.mktemp("expected")
-    before = list(sys.path)
-    outcome = simulate(write_config(folder, **SMALL), "--out", folder / "out")
-    sys.path[:] = before
+    with process_as_before():
+        outcome = simulate(write_config(folder, **SMALL), "--out", folder / "out")
     assert outcome.exit_code == 0, outcome.output
     return outcome, folder / "out"
 

@@ -122,21 +122,6 @@ def test_lines_of_the_example_are_short():
         ({"data": {"annotations": "a.json"}}, r"data.annotations or data.train .*, got both"),
         ({"data": {"test": None}}, r"data.test_annotations or data.test .*, got neither"),
         ({"data": {"images": "photos"}}, r"data.images must be left out with data.train"),
-        *(
-            (
-                {
-                    "simulation": {"strategies": [name, "random"], **simulation},
-                    "report": {"baseline": "random"},
-                    "heads": heads,
-                },
-                rf"{key} must be at least 2 for the strategy '{re.escape(name)}', .* got 1",
-            )
-            for name in ("learning-loss", "learning-loss++")
-            for simulation, heads, key in (
-                ({"start": 1}, {}, "simulation.start"),
-                ({}, {"batch_size": 1}, "heads.batch_size"),
-            )
-        ),
         ({"run": {"order": "seeds"}}, r"run.order must be one of seed, strategy .*, got 'seeds'"),
     ],
 )

@@ -24,7 +24,7 @@ from vl4pose.nn import (  # noqa: E402
     LogVarianceNet,
     MultiScaleLossNet,
 )
-from vl4pose.simulation.heads import HEADS, highest_pixels  # noqa: E402
+from vl4pose.simulation.heads import HEADS, LabelledBatch, highest_pixels  # noqa: E402
 from vl4pose.training import heatmap_loss  # noqa: E402
 
 NAN = math.nan
@@ -53,6 +53,11 @@ def seen(images):
     return torch.stack([heatmaps, heatmaps.flip(-1)], 1), list(features)
 
 
+def loss_of(name: str, output, heatmaps, keypoints, visible, **options):
+    batch = LabelledBatch(heatmaps, keypoints, visible, SKELETON, **options)
+    return HEADS[name].loss(output, batch)
+
+
 def test_all_heads_are_there() -> None:
     assert set(HEADS) == set(MODULES)
     arrays = {name: head.array for name, head in HEADS.items()}
@@ -77,9 +82,7 @@ class TestHeads:
         pose = tiny_pose()
         heatmaps, features = pose(images)
         network = HEADS[name].make(features, SKELETON)
-        loss = HEADS[name].loss(
-            network(list(features)), heatmaps[:, None], keypoints, visible, skeleton=SKELETON
-        )
+        loss = loss_of(name, network(list(features)), heatmaps[:, None], keypoints, visible)
         assert loss.shape == ()
         assert torch.isfinite(loss)
         loss.backward()
@@ -92,13 +95,8 @@ class TestHeads:
         images, keypoints, visible = batch()
         heatmaps, features = seen(images)
         network = HEADS[name].make(features, SKELETON)
-        loss = HEADS[name].loss(
-            network(features),
-            heatmaps,
-            torch.full_like(keypoints, NAN),
-            torch.zeros_like(visible),
-            skeleton=SKELETON,
-        )
+        nowhere = torch.full_like(keypoints, NAN)
+        loss = loss_of(name, network(features), heatmaps, nowhere, torch.zeros_like(visible))
         assert loss.item() == 0
         loss.backward()
         for parameter in network.parameters():
@@ -115,9 +113,7 @@ class TestHeads:
         losses = []
         for _ in range(25):
             optimizer.zero_grad()
-            loss = HEADS[name].loss(
-                network(features), heatmaps, keypoints, visible, skeleton=SKELETON
-            )
+            loss = loss_of(name, network(features), heatmaps, keypoints, visible)
             loss.backward()
             optimizer.step()
             losses.append(loss.item())
@@ -129,10 +125,6 @@ def test_aux_starts_at_the_given_bones() -> None:
     params = torch.tensor([[5.0, 1.0], [7.0, 2.0]])
     network = HEADS["aux"].make(features, SKELETON, params).eval()
     torch.testing.assert_close(network(features), params.expand(6, 2, 2))
-
-
-def loss_of(name: str, output, heatmaps, keypoints, visible, **options):
-    return HEADS[name].loss(output, heatmaps, keypoints, visible, skeleton=SKELETON, **options)
 
 
 def test_losses_are_those_of_the_papers() -> None:

@@ -39,7 +39,11 @@ from vl4pose.simulation.records import CycleRecord, record_path, write_record
 from vl4pose.simulation.statistics import Summary, summarise
 from vl4pose.simulation.verdicts import scale_of
 
-FILES = ["curves.png", "cycles.csv", "differences.csv", "simulation.html", "summary.json"]
+FILES = [
+    *("curves.png", "cycles.csv", "differences.csv", "joints.csv"),
+    *("simulation.html", "summary.json"),
+]
+JOINTS = ["head", "left_hand", "right_hand"]
 EVIL = "<img src=x onerror=alert(1)>\"'&amp;"
 TITLES = {"random": "Random", "vl4pose": "VL4Pose", "core-set": "Core-Set"}
 PLAN = {
@@ -50,7 +54,13 @@ PLAN = {
     "metrics": ["PCK@0.2", "MPJPE"],
     "baseline": "random",
     "data": {"num_training_images": 8000},
-    "config": {"training": {"from": "scratch", "epochs": 30}, "data": {"images": "photos"}},
+    "config": {
+        "training": {"from": "scratch", "epochs": 30},
+        "data": {
+            "images": "photos",
+            "skeleton": {"joints": JOINTS, "links": [["head", name] for name in JOINTS[1:]]},
+        },
+    },
 }
 MANY = ["random", *(f"strategy-{i}" for i in range(17))]
 
@@ -116,6 +126,51 @@ def test_cycles_hold_means_of_the_seeds(folder):
         assert row["score_seconds"] == ("" if row["cycle"] == "4" else "3")
 
 
+def test_joints_hold_means_of_the_seeds(folder):
+    rows = rows_of(folder / "joints.csv")
+    assert len(rows) == 3 * 5 * 3
+    assert [row["joint"] for row in rows[:3]] == JOINTS
+    of_cycles = {
+        (row["strategy"], row["cycle"]): (float(row["mean"]), row["num_labels"])
+        for row in rows_of(folder / "cycles.csv")
+        if row["metric"] == "PCK@0.2"
+    }
+    for row in rows:
+        mean, num_labels = of_cycles[row["strategy"], row["cycle"]]
+        assert row["metric"] == "PCK@0.2"
+        assert row["num_labels"] == num_labels
+        if row["joint"] == "right_hand":
+            assert row["mean"] == ""
+        else:
+            expected = mean + (0.1 if row["joint"] == "head" else -0.1)
+            assert float(row["mean"]) == pytest.approx(expected)
+
+
+def test_joints_are_means_of_the_seeds_that_tell_of_them(tmp_path):
+    records = [
+        CycleRecord("random", 0, 0, 10, {"PCP@0.5": 0.5}, {"PCP@0.5": [0.25, None]}),
+        CycleRecord("random", 1, 0, 10, {"PCP@0.5": 0.5}, {"PCP@0.5": [0.75, 0.5]}),
+        CycleRecord("vl4pose", 0, 0, 10, {"PCP@0.5": 0.5}),
+    ]
+    plan = {"strategies": {"random": "Random", "vl4pose": "VL4Pose"}, "seeds": [0, 1]}
+    write_outputs(folder_of(tmp_path, records, PLAN | plan | {"num_labels": [10]}))
+    rows = [tuple(row.values())[1:] for row in rows_of(tmp_path / "joints.csv")]
+    assert rows == [
+        ("random", "0", "10", "head>left_hand", "0.5"),
+        ("random", "0", "10", "head>right_hand", "0.5"),
+        ("vl4pose", "0", "10", "head>left_hand", ""),
+        ("vl4pose", "0", "10", "head>right_hand", ""),
+    ]
+    page = (tmp_path / "simulation.html").read_text()
+    assert "The same for each bone" in page
+    assert '<th scope="row">head to left hand</th><td class="number">50.0</td>' in page
+
+
+def test_joints_without_names_are_numbered(tmp_path):
+    write_outputs(folder_of(tmp_path, made_records(num_seeds=1, num_cycles=1)))
+    assert [row["joint"] for row in rows_of(tmp_path / "joints.csv")[:3]] == ["1", "2", "3"]
+
+
 def test_differences_hold_every_pair_and_cycle(folder):
     rows = rows_of(folder / "differences.csv")
     assert len(rows) == 2 * 3 * 6
@@ -161,6 +216,10 @@ def test_the_summary_is_json_and_says_what_the_tables_say(folder):
     assert values.shape == (5, 5)
     of = metric["estimates"]["vl4pose"][2]
     assert of["mean"] == pytest.approx(values[:, 2].mean())
+    assert (metric["joints"], error["joints"]) == (JOINTS, [])
+    assert metric["per_joint"]["vl4pose"][2] == pytest.approx(
+        [of["mean"] + 0.1, of["mean"] - 0.1, None]
+    )
     [first, *_] = metric["comparisons"]
     assert first["verdict"] == "better"
     assert first["sentence"].startswith("VL4Pose is better than Random: +")
@@ -252,6 +311,17 @@ def test_odd_simulations_have_all_outputs(tmp_path, options):
     page = (tmp_path / "simulation.html").read_text()
     assert "nan" not in re.sub(r"<style>.*?</style>", "", page, flags=re.DOTALL).lower()
     assert "inf" not in re.sub(r"<style>.*?</style>", "", page, flags=re.DOTALL).lower()
+
+
+def test_tables_show_no_share_that_cannot_be(tmp_path):
+    records = made_records(["random", "vl4pose"], num_seeds=2, noise=0.2)
+    summary = write_outputs(folder_of(tmp_path, records))
+    assert summary.metrics[0].comparisons[0].curve.detectable > 1
+    lines = text_of(summary).splitlines()
+    head = next(index for index, line in enumerate(lines) if "seen from" in line)
+    end = lines[head].index("seen from") + len("seen from")
+    assert lines[head + 1][:end].endswith(" none")
+    assert '<td class="number">none</td>' in (tmp_path / "simulation.html").read_text()
 
 
 def test_a_metric_without_a_number_has_a_page_that_says_so(tmp_path):

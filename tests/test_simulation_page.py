@@ -35,10 +35,14 @@ def written(folder: Path, titles: dict[str, str] | None = None, **options: objec
     for record in made_records(**options):  # type: ignore[arg-type]
         write_record(folder, record)
     if titles is not None:
+        skeleton = {"joints": ["head", "left_hand", "right_hand"]}
         plan = {
-            "strategies": titles, "seeds": list(range(5)), "num_labels": [2000 + 1000 * i for i in
-            range(5)], "baseline": "random", "config": {"training": {"epochs": 30}},
-        }  # fmt: skip
+            "strategies": titles,
+            "seeds": list(range(5)),
+            "num_labels": [2000 + 1000 * i for i in range(5)],
+            "baseline": "random",
+            "config": {"training": {"epochs": 30}, "data": {"skeleton": skeleton}},
+        }
         (folder / "simulation.json").write_text(json.dumps(plan))
     rng = np.random.default_rng(0)
     Image.fromarray(rng.integers(0, 255, (80, 300, 3), np.uint8)).save(folder / "picks.png")
@@ -79,7 +83,8 @@ def test_curves_and_tables_show_every_strategy(page, made):
     assert len(page.all("#curves .panels .chart")) == 2
     assert len(page.all("#curves .panels .band")) == 4
     heads = page.run(
-        "return [...document.querySelectorAll('#accuracy tbody th')].map(t => t.textContent.trim())"
+        "return [...document.querySelector('#accuracy tbody').querySelectorAll('th')]"
+        ".map(t => t.textContent.trim())"
     )
     assert heads == ["Random", "VL4Pose", "Core-Set"]
     points = page.run(
@@ -93,6 +98,20 @@ def test_curves_and_tables_show_every_strategy(page, made):
         ".map(p => Number(p.getAttribute('d').split(' ').at(-1)))"
     )
     assert ends[1] < ends[0]
+
+
+def test_joints_are_shown_when_they_are_asked_for(page, made):
+    page.open(made)
+    table = page.find("#accuracy details table")
+    assert not table.is_displayed()
+    page.find("#accuracy summary").click()
+    assert table.is_displayed()
+    first, *others, last = table.text.splitlines()
+    assert first == "Joint Random VL4Pose Core-Set"
+    assert [line.rsplit(" ", 3)[0] for line in others] == ["head", "left hand"]
+    assert last == "right hand – – –"
+    heads, hands = ([float(value) for value in line.split()[-3:]] for line in others)
+    assert np.subtract(heads, hands) == pytest.approx([20] * 3, abs=0.11)
 
 
 def test_parts_are_opened_and_tables_moved_with_the_keyboard(page, made):

@@ -18,7 +18,13 @@ pytest.importorskip("kornia")
 pytest.importorskip("matplotlib")
 
 from safetensors.torch import save_file  # noqa: E402
-from simulated_figures import NUM_TRAINING, TinyPose, results, write_config  # noqa: E402
+from simulated_figures import (  # noqa: E402
+    NUM_TRAINING,
+    TinyPose,
+    process_as_before,
+    results,
+    write_config,
+)
 
 from vl4pose.active.strategies import STRATEGIES  # noqa: E402
 from vl4pose.simulation.claims import claim, read_claims  # noqa: E402
@@ -60,11 +66,10 @@ def go_on(config, folder: Path, seconds: float | None = None) -> bool:
 def finished(tmp_path_factory) -> Path:
     """A simulation in which nothing happens; two of its strategies are the same."""
     strategies = ["random", "confidence", {"name": "confidence", "label": "again"}, "vl4pose"]
-    before = list(sys.path)
     folder = tmp_path_factory.mktemp("finished")
     config = read_config(write_config(folder, simulation={"strategies": strategies}))
-    assert simulate(config, folder / "out") is not None
-    sys.path[:] = before
+    with process_as_before():
+        assert simulate(config, folder / "out") is not None
     return folder / "out"
 
 
@@ -125,8 +130,8 @@ class TestPairs:
     def test_what_is_written_beside_the_records(self, finished):
         names = {path.name for path in finished.iterdir()}
         assert {
-            "simulation.json", "summary.json", "cycles.csv", "differences.csv", "curves.png",
-            "simulation.html", "picks.png", "picks", "start", "runs",
+            "simulation.json", "summary.json", "cycles.csv", "joints.csv", "differences.csv",
+            "curves.png", "simulation.html", "picks.png", "picks", "start", "runs",
         } <= names  # fmt: skip
         assert not list(finished.glob("runs/*/seed-*/work"))  # nothing is left of the work
 
@@ -306,6 +311,19 @@ class TestNetworks:
                 rf"for the strategy '{re.escape(name)}', got one that returns heatmaps alone",
             ):
                 run(tmp_path, name, network=network, simulation={"strategies": [name]})
+
+    @pytest.mark.parametrize("name", ["learning-loss", "learning-loss++"])
+    @pytest.mark.parametrize(("table", "key"), [("simulation", "start"), ("heads", "batch_size")])
+    def test_without_pairs(self, table, key, name, tmp_path):
+        tables = {"simulation": {"strategies": ["aleatoric", name]}, "heads": {}}
+        tables[table][key] = 1
+        with pytest.raises(
+            ValueError,
+            match=rf"{table}.{key} must be at least 2 for the strategy '{re.escape(name)}', which "
+            "learns from pairs of images, got 1",
+        ):
+            run(tmp_path, **tables)
+        assert not (tmp_path / "out").exists()
 
     @pytest.mark.parametrize(
         ("table", "changes", "message"),

@@ -31,6 +31,7 @@ from vl4pose.simulation.verdicts import (
     missing_sentences,
     saved_words,
     scale_of,
+    seen_cell,
 )
 
 stats = pytest.importorskip("scipy.stats")
@@ -327,15 +328,29 @@ def test_several_strategies_are_corrected_for():
 
 
 def test_no_share_is_seen_that_cannot_be():
-    random = np.array([[0.3, 0.4], [0.3, 0.4]])
-    for spread, seen in (
-        (0.2, "No difference that there can be would have been seen: run more seeds."),
-        (0.002, " points would have been seen."),
+    random = np.array([[0.3, 0.4], [0.3, 0.41]])
+    for spread, seen, cell, growth in (
+        (
+            0.2,
+            "No difference that there can be would have been seen: run more seeds.",
+            "none",
+            " 2 seeds would have seen no difference between strategies that there can be: run more",
+        ),
+        (
+            0.002,
+            "A difference of 3.3 points would have been seen.",
+            "3.3",
+            "30.0 % with 100 and 40.5 % with 200 (+10.5 points",
+        ),
     ):
         other = random + np.array([[0, spread], [0, -spread]])
-        [sentence] = sentences(summarise(records_of({"random": random, "vl4pose": other})))
+        summary = summarise(records_of({"random": random, "vl4pose": other}))
+        [sentence] = sentences(summary)
         assert sentence.startswith("2 seeds cannot separate vl4pose from random")
         assert sentence.endswith(seen)
+        metric = summary.metrics[0]
+        assert seen_cell(metric.comparisons[0].curve, scale_of(metric)) == cell
+        assert growth in growth_verdict(summary, metric, scale_of(metric))
 
 
 def test_training_that_labels_do_not_help_is_said():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import os
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ MAX_NUM_PEAKS = 4096
 MIN_TEMPERATURE, MAX_TEMPERATURE = 1e-6, 1e6
 # Beyond any map's size a distance in pixels changes nothing; this one fits the core's integers.
 _MAX_PIXELS = 2**31
+_MOST_WORKERS = 8
 
 
 class Options(NamedTuple):
@@ -129,6 +131,11 @@ def threads(num_threads: int | None, num_images: int) -> int:
     if num_threads is not None:
         return min(integer(num_threads, "num_threads", 1), 2**20)
     return 1 if num_images <= 1 else default_num_threads()
+
+
+def default_workers() -> int:
+    """Return how many threads read images where nobody says it: one per CPU, at most 8."""
+    return min(os.cpu_count() or 1, _MOST_WORKERS)
 
 
 def _threshold(value: object, argument: str) -> float | None:

@@ -14,8 +14,8 @@ _NAMED_ERROR = re.compile(r"[\w.]*(Error|Exception): ")
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """Return a question that ends a message with the nearest of ``names``, or nothing."""
-    spelled = {known.lower(): known for known in names}
-    close = difflib.get_close_matches(name.lower(), spelled, n=1, cutoff=0.5)
+    spelled = {known.casefold(): known for known in names}
+    close = difflib.get_close_matches(name.casefold(), spelled, n=1, cutoff=0.5)
     return f" (did you mean {spelled[close[0]]!r}?)" if close else ""
 
 

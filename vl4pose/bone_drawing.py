@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vl4pose.bone_scores import expected_lengths
-from vl4pose.skeleton import Skeleton
+from vl4pose.skeleton import Skeleton, readable
 
 __all__ = [
     "HALO",
@@ -23,7 +23,6 @@ __all__ = [
     "Z_LABELS",
     "describe_bones",
     "expected_marks",
-    "readable",
     "z_class",
 ]
 
@@ -113,11 +112,6 @@ def expected_marks(
 
 def _directions(angles: npt.ArrayLike) -> FloatArray:
     return np.stack([np.cos(angles), np.sin(angles)], -1)
-
-
-def readable(name: str) -> str:
-    """Return the name of a joint or a link in words: "left_hip>left_knee" is "left hip to ..."."""
-    return name.replace("_", " ").replace(">", " to ")
 
 
 def describe_bones(z: npt.ArrayLike, link_names: Sequence[str]) -> str:

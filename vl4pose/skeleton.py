@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import numbers
 import os
@@ -13,6 +12,7 @@ from typing import Any
 
 from vl4pose import _core
 from vl4pose._arrays import is_compiling
+from vl4pose._sentences import did_you_mean
 
 _SHORT_PARTS = {
     "sho": "shoulder",
@@ -40,10 +40,7 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     names = list(valid)
     if is_compiling():  # torch cannot trace a comparison of strings
         return f"one of {', '.join(names)}"
-    folded = {valid_name.casefold(): valid_name for valid_name in names}
-    close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
-    guess = f" (did you mean {folded[close[0]]!r}?)" if close else ""
-    return f"one of {', '.join(names)}{guess}"
+    return f"one of {', '.join(names)}{did_you_mean(name, names)}"
 
 
 def shown(value: object) -> str:
@@ -53,6 +50,11 @@ def shown(value: object) -> str:
     if value is None or isinstance(value, str | numbers.Number):
         return repr(value)
     return type(value).__name__
+
+
+def readable(name: str) -> str:
+    """Return the name of a joint or a link in words: "left_hip>left_knee" is "left hip to ..."."""
+    return name.replace("_", " ").replace(">", " to ")
 
 
 class Skeleton:

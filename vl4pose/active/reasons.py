@@ -12,6 +12,7 @@ from vl4pose.active.left_right import exchange_gains, exchanges
 from vl4pose.active.percentiles import Reference, percentiles
 from vl4pose.bone_scores import link_z_scores
 from vl4pose.results import Status
+from vl4pose.skeleton import readable
 
 if TYPE_CHECKING:
     from vl4pose.score_table import ScoreTable
@@ -204,16 +205,17 @@ def _told(pose: PoseReasons, reference: Reference) -> list[str]:
         if rare and not reference.is_pool:
             assert link.percentile is not None
             nats += f", lower than in {_percent(100 - link.percentile)} of the reference"
-        parts.append(f"{link.link} {what} ({nats})")
-    joints = [f"{joint.joint} ({joint.num_peaks})" for joint in pose.ambiguous_joints]
+        parts.append(f"{readable(link.link)} {what} ({nats})")
+    joints = [f"{readable(joint.joint)} ({joint.num_peaks})" for joint in pose.ambiguous_joints]
     if joints:
         more = len(joints) - _TOLD_JOINTS
         named = ", ".join(joints[:_TOLD_JOINTS]) + (f" and {more} more" if more > 0 else "")
         parts.append(f"several peaks for {named}")
     for swap in pose.swap_suspects[:_TOLD_SWAPS]:
         if swap.gain >= TOLD_GAIN:
-            below = " and what is below" if swap.with_below else ""
-            parts.append(f"likelier by {swap.gain:.1f} nats with {swap.pair}{below} exchanged")
+            pair = readable(swap.pair).replace("/", " and ")
+            below = ", and what is below," if swap.with_below else ""
+            parts.append(f"likelier by {swap.gain:.1f} nats with {pair}{below} exchanged")
     return parts or ["no bone, joint or pair stands out"]
 
 

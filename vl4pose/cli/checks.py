@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vl4pose import _existing_file
 from vl4pose._options import SUBPIXELS
-from vl4pose.cli.errors import RunError, UsageError, did_you_mean, reason
+from vl4pose.cli.errors import RunError, UsageError, did_you_mean, naming_options, reason
 from vl4pose.pool.storage import is_url, open_folder
 from vl4pose.skeleton import Skeleton, get_skeleton, nearest
 
@@ -25,7 +26,6 @@ __all__ = [
     "check_table_out",
     "check_trust",
     "finite_number",
-    "num_workers",
     "parse_actors",
     "parse_border",
     "parse_device",
@@ -34,20 +34,13 @@ __all__ = [
 ]
 
 
-_MOST_WORKERS = 8
 _OTHER_TABLES = (".arrow", ".csv", ".feather", ".html", ".json", ".parq", ".pq", ".tsv", ".xlsx")
 
 
 def check_file(option: str, path: Path) -> None:
     """Raise an error, with the nearest name in the folder, unless a file exists."""
-    if path.is_file():
-        return
-    if path.is_dir():
-        raise UsageError(f"{option} must be a file, got the folder '{path}'")
-    if not path.parent.is_dir():
-        raise UsageError(f"{option} must exist, got '{path}' in a folder that does not exist")
-    near = did_you_mean(path.name, (sibling.name for sibling in path.parent.iterdir()))
-    raise UsageError(f"{option} must exist, got '{path}'{near}")
+    with naming_options():
+        _existing_file.check_file(option, path)
 
 
 def check_images(images: str) -> str:
@@ -108,11 +101,6 @@ def check_trust(trust: bool) -> None:
             "--trust must be given: loading a TorchScript or .pt2 file can run code that is in it, "
             "so use files from people you trust only"
         )
-
-
-def num_workers(workers: int | None) -> int:
-    """Return how many threads read images: one per CPU, at most 8, unless the user said it."""
-    return workers or min(os.cpu_count() or 1, _MOST_WORKERS)
 
 
 def whole_number(

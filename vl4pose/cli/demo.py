@@ -32,7 +32,7 @@ def demo(
         import matplotlib  # noqa: F401
         import torch
 
-        from vl4pose.demo.run import FULL, QUICK, run_demo
+        from vl4pose.cli.demo_run import FULL, QUICK, run_demo
     if num_threads is not None:
         torch.set_num_threads(num_threads)
     try:

@@ -8,12 +8,12 @@ from typing import Any
 
 from rich.console import Console
 
-from vl4pose.cli.annotated_people import read_annotated_people
+from vl4pose._options import default_workers
+from vl4pose.annotated_people import read_annotated_people
 from vl4pose.cli.checks import (
     check_file,
     check_out,
     check_trust,
-    num_workers,
     parse_device,
     read_skeleton,
 )
@@ -95,12 +95,13 @@ def fit(
         settings_path,
     )
     joints = read_skeleton(skeleton)
-    people = read_annotated_people(
-        "ANNOTATIONS", annotations, images_dir, joints, mat_flag=mat_flag, limit=limit
-    )
-    validation = share or read_annotated_people(
-        "--val", Path(val), val_images or images_dir, joints, mat_flag=mat_flag
-    )
+    with needing_extras(), naming_options():
+        people = read_annotated_people(
+            "ANNOTATIONS", annotations, images_dir, joints, mat_flag=mat_flag, limit=limit
+        )
+        validation = share or read_annotated_people(
+            "--val", Path(val), val_images or images_dir, joints, mat_flag=mat_flag
+        )
     with needing_extras():
         import torch
 
@@ -148,7 +149,7 @@ def fit(
         cache=cache,
         cache_limit=None if cache_limit is None else round(cache_limit * 1e9),
         tensorboard=tensorboard,
-        workers=num_workers(workers),
+        workers=workers or default_workers(),
     )
     run_fit(job, torch_device, console)
 

@@ -18,9 +18,10 @@ from torch import Tensor, distributed, nn
 from vl4pose import __version__
 from vl4pose._atomic_file import write_atomically
 from vl4pose._file_identity import file_identity
-from vl4pose.cli.annotated_people import AnnotatedPeople, split_by_image
+from vl4pose.annotated_people import AnnotatedPeople
 from vl4pose.cli.errors import RunError, Stopped, UsageError, naming_options, network_reason
 from vl4pose.cli.fit_screen import FitScreen, show_report
+from vl4pose.cli.validation_split import split_by_image
 from vl4pose.image_transform import ImageTransform
 from vl4pose.nn import AuxiliaryNet, StackedHourglass, load, save
 from vl4pose.pool.decoding import UnreadableImageError, large_images_allowed

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress import (
@@ -20,6 +19,7 @@ from rich.text import Text
 
 from vl4pose.annotations import LeftOut
 from vl4pose.cli.errors import printable
+from vl4pose.skeleton import readable
 from vl4pose.training.annotated_images import Failure
 from vl4pose.training.calibration import COVERAGES
 from vl4pose.training.loop import FitResult
@@ -57,12 +57,7 @@ class FitScreen(Reporter):
         self._bar.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._bar.stop()
 
     def stage(self, what: str, total: int) -> None:
@@ -136,7 +131,7 @@ def show_report(
             *(f"{share:.0%}" for share in predicted.coverage.values()),
         ]
         table.add_row(
-            "all" if link is None else calibration.link_names[link],
+            "all" if link is None else readable(calibration.link_names[link]),
             f"{count:,}",
             *(figures if count else ["-"] * len(figures)),
             style="bold" if link is None else "",

@@ -17,11 +17,12 @@ from zipfile import BadZipFile, ZipFile, is_zipfile
 import numpy as np
 import typer
 
-from vl4pose.annotations import read_coco, read_csv
+from vl4pose.annotated_people import read_people
 from vl4pose.cli.checks import check_file, check_out, read_skeleton
 from vl4pose.cli.errors import (
     RunError,
     UsageError,
+    naming_options,
     needing_extras,
     printable,
     reason,
@@ -30,7 +31,6 @@ from vl4pose.cli.export import check_format, naming_packages
 from vl4pose.cli.options import import_annotations as opt
 from vl4pose.cli.options import shared
 from vl4pose.cli.score_files import read_table
-from vl4pose.lsp_annotations import read_mat
 from vl4pose.skeleton import Skeleton
 
 if TYPE_CHECKING:
@@ -256,20 +256,10 @@ def _earlier(
     from vl4pose.exchange import coco
     from vl4pose.exchange.annotated_poses import in_skeleton, known_images
 
-    check_file("--merge", path)
-    suffix = path.suffix.lower()
-    sizes: dict[str, tuple[int, int] | None] = {}
+    with needing_extras(), naming_options():
+        people, _ = read_people("--merge", path, skeleton)
     try:
-        if suffix == ".json":
-            people, _ = read_coco(path, skeleton)
-            sizes = coco.image_sizes(path)
-        elif suffix == ".csv":
-            people, _ = read_csv(path, skeleton)
-        elif suffix == ".mat":
-            with needing_extras():
-                people = read_mat(path, skeleton)
-        else:
-            raise UsageError(f"--merge must be a .json, a .csv or a .mat, got '{path}'")
+        sizes = coco.image_sizes(path) if path.suffix.lower() == ".json" else {}
         poses = coco.from_people(people[:limit], skeleton, sizes, Counter())
         poses = known_images(in_skeleton(poses, skeleton), ())
         return replace(poses, poses=_with_boxes(poses.poses, root))

@@ -9,13 +9,12 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from vl4pose._options import check_options
+from vl4pose._options import check_options, default_workers
 from vl4pose.cli.checks import (
     check_file,
     check_subpixel,
     check_table_out,
     check_trust,
-    num_workers,
     parse_actors,
     parse_border,
     parse_device,
@@ -154,7 +153,7 @@ def score(
             resume=resume,
             engine=engine,
             ray=RayOptions(ray_address, actors, ray_gpus),
-            workers=num_workers(workers),
+            workers=workers or default_workers(),
             progress=lambda tally: progress(tally, console),
             tell=tell,
         )

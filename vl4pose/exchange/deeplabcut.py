@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from vl4pose._atomic_file import write_atomically
+from vl4pose._atomic_file import unfinished, write_atomically
 from vl4pose.exchange.annotated_poses import VISIBLE, AnnotatedPose, AnnotatedPoses
 from vl4pose.exchange.image_names import below_root
 from vl4pose.exchange.poses_to_annotate import ImageToAnnotate
@@ -222,12 +222,9 @@ def _write_h5(path: Path, header: Cells, rows: Cells) -> list[str]:
             [line[3:] for line in header], names=[line[0] for line in header]
         ),
     )
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
+    with unfinished(path) as temporary:
         frame.to_hdf(temporary, key="df_with_missing", mode="w")
         temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return []
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from zipfile import ZIP_STORED, ZipFile
 
+from vl4pose._atomic_file import unfinished
 from vl4pose.exchange.image_names import below_root
 
 __all__ = ["copy_images", "upright_size", "zip_images"]
@@ -45,12 +45,9 @@ def copy_images(root: Path, places: Mapping[str, str], out: Path) -> None:
     for name, place in places.items():
         source, target = root / below_root(name), out / below_root(place)
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        try:
+        with unfinished(target) as temporary:
             shutil.copyfile(source, temporary)
             temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 def zip_images(root: Path, names: list[str], out: Path) -> None:
@@ -63,15 +60,13 @@ def zip_images(root: Path, names: list[str], out: Path) -> None:
     OSError
         If an image cannot be read or written.
     """
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
-        with ZipFile(temporary, "w", ZIP_STORED, strict_timestamps=False) as archive:
-            for name in names:
-                archive.write(root / below_root(name), below_root(name))
-        temporary.replace(out)
+        with unfinished(out) as temporary:
+            with ZipFile(temporary, "w", ZIP_STORED, strict_timestamps=False) as archive:
+                for name in names:
+                    archive.write(root / below_root(name), below_root(name))
+            temporary.replace(out)
     except OSError as error:
         if error.filename is None:  # that of a full disk
             error.filename = str(out)
         raise
-    finally:
-        temporary.unlink(missing_ok=True)

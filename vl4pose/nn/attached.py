@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vl4pose._options import integer
+from vl4pose._sentences import near_names
 
 __all__ = ["Attached", "attach"]
 
@@ -77,10 +76,9 @@ def attach(
         raise ValueError(f"layers must be distinct and at least one, got {list(layers)}")
     for layer in layers:
         if layer not in names:
-            near = difflib.get_close_matches(layer, names, n=5, cutoff=0.3) or names[:5]
             raise ValueError(
-                f"layers must name submodules of the pose model, got {layer!r} (nearest: "
-                f"{', '.join(near)})"
+                f"layers must name submodules of the pose model, got {layer!r}"
+                f"{near_names(layer, names)}"
             )
     if heatmaps is not None and not isinstance(heatmaps, str | int) and not callable(heatmaps):
         raise TypeError(
@@ -189,12 +187,7 @@ class Attached(nn.Module):
     def __enter__(self) -> Attached:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.detach()
 
     def _maps(self, outputs: Mapping[str, Any], layer: str) -> list[Tensor]:

@@ -13,7 +13,7 @@ from typing import Protocol, Self
 
 import torch
 
-from vl4pose._options import integer
+from vl4pose._options import default_workers, integer
 from vl4pose._sentences import reason
 from vl4pose.pool.errors import PoolError
 from vl4pose.pool.outputs import Output, open_output
@@ -26,8 +26,6 @@ from vl4pose.pool.worker import BatchScorer
 from vl4pose.skeleton import nearest
 
 __all__ = ["ENGINES", "Advance", "Engine", "PoolResult", "Progress", "score_pool"]
-
-_MOST_WORKERS = 8
 
 
 @dataclass(frozen=True)
@@ -176,9 +174,7 @@ def score_pool(
         raise ValueError(f"engine must be {nearest(engine, ENGINES)}, got {engine!r}")
     source = images if isinstance(images, Source) else find_people(images)
     tally = Tally(len(source.people), "people" if source.has_boxes else "images")
-    if workers is None:
-        workers = min(os.cpu_count() or 1, _MOST_WORKERS)
-    workers = integer(workers, "workers", 1)
+    workers = integer(default_workers() if workers is None else workers, "workers", 1)
     with open_output(out, resume=resume) as output:
         threads = settings.num_threads or output.num_threads or torch.get_num_threads()
         settings = replace(settings, num_threads=threads)

@@ -24,6 +24,7 @@ from vl4pose.report.pictures import NoPictureError, Picture, make_picture, shown
 from vl4pose.results import Status
 from vl4pose.score_histogram import score_histogram
 from vl4pose.score_table import ScoreTable
+from vl4pose.skeleton import readable
 
 if TYPE_CHECKING:
     from vl4pose.scorer import Scorer
@@ -448,7 +449,7 @@ def _about_peaks(joints: Sequence[str], peaks: list[list[list[float]]]) -> list[
     several = sorted((j for j in counts if counts[j] > 1), key=lambda j: -counts[j])
     if not several:
         return []
-    said = ", ".join(f"{drawing.readable(joint)} {counts[joint]}" for joint in several[:3])
+    said = ", ".join(f"{readable(joint)} {counts[joint]}" for joint in several[:3])
     more = f" and {len(several) - 3} more joints" if len(several) > 3 else ""
     return [f"Several peaks of weight: {said}{more}."]
 

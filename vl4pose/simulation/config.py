@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from vl4pose._existing_file import check_file
 from vl4pose.active.strategies import Strategy, make_strategy
 from vl4pose.image_transform import ImageTransform
 from vl4pose.metrics.evaluation import named_metric
@@ -175,7 +176,6 @@ def parse_config(content: Mapping[str, Any], folder: Path) -> SimulationConfig:
         )
     _check_epochs("training", config.training)
     _check_epochs("heads", config.heads)
-    _check_pairs(config)
     return config
 
 
@@ -263,8 +263,7 @@ def _skeleton(name: str, folder: Path) -> Skeleton:
         if not name.lower().endswith(".json"):
             return get_skeleton(name)
     path = folder / Path(name).expanduser()
-    if not path.is_file():
-        raise ValueError(f"data.skeleton must exist, got '{path}'")
+    check_file("data.skeleton", path)
     try:
         return Skeleton.from_file(path)
     except ValueError as error:
@@ -288,22 +287,6 @@ def _check_data(data: DataOptions) -> None:
 def _check_epochs(name: str, table: Any) -> None:
     if table.epochs is not None and table.steps is not None:
         raise ValueError(f"{name}.epochs or {name}.steps must be left out, got both")
-
-
-def _check_pairs(config: SimulationConfig) -> None:
-    """Raise an error where a head that learns from pairs of images would never see one."""
-    for chosen in config.strategies:
-        if chosen.make().head not in ("learning-loss", "learning-loss++"):
-            continue
-        for key, number in (
-            ("simulation.start", config.simulation.start),
-            ("heads.batch_size", config.heads.batch_size),
-        ):
-            if number < 2:
-                raise ValueError(
-                    f"{key} must be at least 2 for the strategy {chosen.label!r}, which learns "
-                    f"from pairs of images, got {number}"
-                )
 
 
 def _transform(data: DataOptions) -> ImageTransform:

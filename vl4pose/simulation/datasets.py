@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from typing import Any
-
 import torch
 
+from vl4pose._options import default_workers
+from vl4pose.annotated_people import read_annotated_people
 from vl4pose.pool.decoding import UnreadableImageError, large_images_allowed
 from vl4pose.simulation.config import SimulationConfig
 from vl4pose.simulation.entry_points import entry_point
@@ -17,8 +16,6 @@ from vl4pose.training.dataset import PoseDataset
 from vl4pose.training.reporting import Reporter
 
 __all__ = ["load_datasets"]
-
-_MOST_WORKERS = 8
 
 
 def load_datasets(
@@ -90,7 +87,7 @@ def _read(
             config.skeleton.num_joints,
             config.transform,
             device,
-            workers=_num_workers() if code is None else 0,
+            workers=default_workers() if code is None else 0,
             advance=reporter.advance,
         )
     except UnreadableImageError as error:
@@ -100,24 +97,18 @@ def _read(
 def _annotated(
     config: SimulationConfig, argument: str, heatmap_size: tuple[int, int], reporter: Reporter
 ) -> AnnotatedImages:
-    from vl4pose.cli.annotated_people import read_annotated_people
-    from vl4pose.cli.errors import UsageError
-
     data, is_test = config.data, argument == "data.test_annotations"
     file = data.test_annotations if is_test else data.annotations
     assert file is not None
     images = (data.test_images or data.images) if is_test else data.images
-    try:
-        people: Any = read_annotated_people(
-            argument,
-            config.path(file),
-            None if images is None else config.path(images),
-            config.skeleton,
-            images_argument=f"data.{'test_images' if is_test and data.test_images else 'images'}",
-            mat_flag=data.mat_flag,
-        )
-    except UsageError as error:
-        raise ValueError(str(error)) from error
+    people = read_annotated_people(
+        argument,
+        config.path(file),
+        None if images is None else config.path(images),
+        config.skeleton,
+        images_argument=f"data.{'test_images' if is_test and data.test_images else 'images'}",
+        mat_flag=data.mat_flag,
+    )
     if config.transform.fit == "crop" and not people.has_boxes:
         raise ValueError(f"data.fit must be letterbox where {argument} has no boxes, got 'crop'")
     reporter.stage("reading annotated images", len(people.people))
@@ -127,7 +118,7 @@ def _annotated(
         config.skeleton,
         config.transform,
         heatmap_size,
-        workers=_num_workers(),
+        workers=default_workers(),
         advance=reporter.advance,
     )
     if not dataset.people:
@@ -143,7 +134,3 @@ def _annotated(
             f"{failures[0].reason}."
         )
     return dataset
-
-
-def _num_workers() -> int:
-    return min(os.cpu_count() or 1, _MOST_WORKERS)

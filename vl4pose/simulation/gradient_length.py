@@ -14,7 +14,7 @@ from vl4pose._options import integer, real
 from vl4pose._sentences import near_names
 from vl4pose._torch_formulas import result_dtype
 from vl4pose.scorer import in_eval_mode
-from vl4pose.simulation.last_layer import is_same, last_layer
+from vl4pose.simulation.last_layer import last_layer, pass_through
 from vl4pose.training.heatmap_targets import PEAK, SIGMA, heatmap_targets
 from vl4pose.training.networks import heatmaps_and_features
 
@@ -208,17 +208,13 @@ def _of_last_convolution(
         and set(names) == {f"{prefix}.{name}".lstrip(".") for name, _ in layer.named_parameters()}
     ):
         return None
-    seen: list[tuple[Tensor, Tensor]] = []
-    hook = layer.register_forward_hook(lambda _, given, output: seen.append((given[0], output)))
-    try:
-        heatmaps, _ = heatmaps_and_features(pose(images))
-    finally:
-        hook.remove()
-    if len(seen) != 1 or not is_same(seen[0][1], heatmaps[:, -1]):
+    found = pass_through(pose, layer, images)
+    if found is None:
         return None
+    heatmaps, _, inputs = found
     heatmaps = heatmaps.to(result_dtype(heatmaps))
     (B, S, J, H, W), k = heatmaps.shape, keypoints.shape[1]
-    inputs = seen[0][0].to(heatmaps.dtype).flatten(2)  # (B, C, H W)
+    inputs = inputs.to(heatmaps.dtype).flatten(2)  # (B, C, H W)
     if layer.bias is not None:
         inputs = torch.cat([inputs, torch.ones_like(inputs[:, :1])], 1)
     lengths = heatmaps.new_empty(B, k)

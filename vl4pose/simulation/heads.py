@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -21,7 +22,32 @@ from vl4pose.nn import AuxiliaryNet, LearningLossNet, LogVarianceNet, MultiScale
 from vl4pose.skeleton import Skeleton
 from vl4pose.training.heatmap_targets import PEAK, SIGMA, heatmap_loss
 
-__all__ = ["HEADS", "Head", "highest_pixels"]
+__all__ = ["HEADS", "Head", "LabelledBatch", "highest_pixels"]
+
+
+@dataclass(frozen=True)
+class LabelledBatch:
+    """What heads learn from: labelled images, and what the pose network says of them.
+
+    Attributes
+    ----------
+    heatmaps : Tensor (B, S, J, H, W)
+        The pose network's, of all stacks. No gradient flows into them.
+    keypoints : Tensor (B, J, 2)
+        Annotated (x, y) in heatmap pixels.
+    visible : Tensor (B, J) of bool
+        Which of them are annotated.
+    skeleton : Skeleton
+    sigma, peak : float
+        What heatmaps are trained towards: see `vl4pose.training.heatmap_targets`.
+    """
+
+    heatmaps: Tensor
+    keypoints: Tensor
+    visible: Tensor
+    skeleton: Skeleton
+    sigma: float = SIGMA
+    peak: float = PEAK
 
 
 class Head(ABC):
@@ -36,9 +62,12 @@ class Head(ABC):
     array : str or None
         Which of `vl4pose.active.strategies.pool.ARRAYS` it observes; None for "aux", whose link
         parameters are what poses are scored with.
+    learns_from_pairs : bool
+        Whether its loss compares two images, and is 0 for one alone.
     """
 
     array: ClassVar[str | None]
+    learns_from_pairs: ClassVar[bool] = False
 
     @abstractmethod
     def make(
@@ -56,32 +85,14 @@ class Head(ABC):
         """
 
     @abstractmethod
-    def loss(
-        self,
-        output: Tensor,
-        heatmaps: Tensor,
-        keypoints: Tensor,
-        visible: Tensor,
-        *,
-        skeleton: Skeleton,
-        sigma: float = SIGMA,
-        peak: float = PEAK,
-    ) -> Tensor:
+    def loss(self, output: Tensor, batch: LabelledBatch) -> Tensor:
         """Return the loss of a batch, a scalar.
 
         Parameters
         ----------
         output : Tensor
             What the network returned for the batch's features.
-        heatmaps : Tensor (B, S, J, H, W)
-            The pose network's, of all stacks. No gradient flows into them.
-        keypoints : Tensor (B, J, 2)
-            Annotated (x, y) in heatmap pixels.
-        visible : Tensor (B, J) of bool
-            Which of them are annotated.
-        skeleton : Skeleton
-        sigma, peak : float
-            What heatmaps are trained towards: see `vl4pose.training.heatmap_targets`.
+        batch : LabelledBatch
         """
 
     def observe(self, output: Tensor) -> Tensor:
@@ -97,43 +108,29 @@ class _Bones(Head):
     ) -> nn.Module:
         return AuxiliaryNet.for_features(features, skeleton.num_links, params=params)
 
-    def loss(
-        self,
-        output: Tensor,
-        heatmaps: Tensor,
-        keypoints: Tensor,
-        visible: Tensor,
-        *,
-        skeleton: Skeleton,
-        sigma: float = SIGMA,
-        peak: float = PEAK,
-    ) -> Tensor:
-        return nll_loss(output, keypoints, skeleton=skeleton, visible=visible)
+    def loss(self, output: Tensor, batch: LabelledBatch) -> Tensor:
+        return nll_loss(output, batch.keypoints, skeleton=batch.skeleton, visible=batch.visible)
 
 
 class _LearnedLoss(Head):
     array = "predicted_loss"
+    learns_from_pairs = True
 
     def make(
         self, features: Sequence[Tensor], skeleton: Skeleton, params: Any | None = None
     ) -> nn.Module:
         return LearningLossNet.for_features(features)
 
-    def loss(
-        self,
-        output: Tensor,
-        heatmaps: Tensor,
-        keypoints: Tensor,
-        visible: Tensor,
-        *,
-        skeleton: Skeleton,
-        sigma: float = SIGMA,
-        peak: float = PEAK,
-    ) -> Tensor:
+    def loss(self, output: Tensor, batch: LabelledBatch) -> Tensor:
         losses = heatmap_loss(
-            heatmaps.detach(), keypoints, visible=visible, sigma=sigma, peak=peak, reduction="image"
+            batch.heatmaps.detach(),
+            batch.keypoints,
+            visible=batch.visible,
+            sigma=batch.sigma,
+            peak=batch.peak,
+            reduction="image",
         )
-        return self._of_pairs(output, losses, visible.any(-1))
+        return self._of_pairs(output, losses, batch.visible.any(-1))
 
     def _of_pairs(self, predicted: Tensor, losses: Tensor, annotated: Tensor) -> Tensor:
         return learning_loss(predicted, losses, annotated=annotated)
@@ -157,20 +154,9 @@ class _LogVariance(Head):
     ) -> nn.Module:
         return LogVarianceNet(features, skeleton.num_joints)
 
-    def loss(
-        self,
-        output: Tensor,
-        heatmaps: Tensor,
-        keypoints: Tensor,
-        visible: Tensor,
-        *,
-        skeleton: Skeleton,
-        sigma: float = SIGMA,
-        peak: float = PEAK,
-    ) -> Tensor:
-        return log_variance_loss(
-            output, highest_pixels(heatmaps[:, -1].detach()), keypoints, visible=visible
-        )
+    def loss(self, output: Tensor, batch: LabelledBatch) -> Tensor:
+        predicted = highest_pixels(batch.heatmaps[:, -1].detach())
+        return log_variance_loss(output, predicted, batch.keypoints, visible=batch.visible)
 
 
 HEADS: Mapping[str, Head] = MappingProxyType(

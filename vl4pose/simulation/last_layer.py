@@ -1,4 +1,4 @@
-"""Which layer a network's heatmaps come out of."""
+"""Which layer a network's heatmaps come out of, and what goes into it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vl4pose.scorer import in_eval_mode
 from vl4pose.training.networks import heatmaps_and_features
 
-__all__ = ["is_same", "last_layer"]
+__all__ = ["last_layer", "pass_through"]
 
 
 def last_layer(pose: nn.Module, images: Tensor) -> str:
@@ -48,11 +48,40 @@ def last_layer(pose: nn.Module, images: Tensor) -> str:
             hook.remove()
     if not run:
         raise ValueError("pose must run a module that has parameters, got one that runs none")
-    same = [name for name, output in run if is_same(output, heatmaps)]
+    same = [name for name, output in run if _is_same(output, heatmaps)]
     return same[-1] if same else run[-1][0]
 
 
-def is_same(output: object, heatmaps: Tensor) -> bool:
+def pass_through(
+    pose: nn.Module, layer: nn.Module, images: Tensor
+) -> tuple[Tensor, Any, Tensor] | None:
+    """Return what a network says of images and what its last layer was given for that.
+
+    Parameters
+    ----------
+    pose : torch.nn.Module
+    layer : torch.nn.Module
+        Of the network.
+    images : Tensor (B, 3, H, W)
+
+    Returns
+    -------
+    (heatmaps, features, given)
+        As `heatmaps_and_features` returns them, and the layer's input; None unless the layer runs
+        once, on one tensor, and the heatmaps of the last stack are what it returns.
+    """
+    run: list[tuple[tuple[Any, ...], Any]] = []
+    hook = layer.register_forward_hook(lambda _, given, output: run.append((given, output)))
+    try:
+        heatmaps, features = heatmaps_and_features(pose(images))
+    finally:
+        hook.remove()
+    if len(run) != 1 or len(run[0][0]) != 1 or not _is_same(run[0][1], heatmaps[:, -1]):
+        return None
+    return heatmaps, features, run[0][0][0]
+
+
+def _is_same(output: object, heatmaps: Tensor) -> bool:
     """Return whether what a layer returned is these heatmaps."""
     return (
         isinstance(output, Tensor)

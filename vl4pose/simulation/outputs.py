@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 __all__ = ["read_summary", "terminal_summary", "write_outputs"]
 
-_OUTPUTS = ("cycles.csv", "differences.csv", "summary.json", "curves.png", "simulation.html")
+_OUTPUTS = (
+    *("cycles.csv", "joints.csv", "differences.csv", "summary.json"),
+    *("curves.png", "simulation.html"),
+)
 
 
 def write_outputs(
@@ -32,9 +35,9 @@ def write_outputs(
     folder : path
         Of the simulation: with ``runs/`` and, where there is one, ``simulation.json``, which says
         what should be there. The outputs are written beside them: ``cycles.csv``,
-        ``differences.csv`` and ``summary.json`` (`vl4pose.simulation.tables` describes them),
-        ``curves.png``, and ``simulation.html``, one page that needs neither a server nor a network
-        and holds ``picks.png`` and ``picks/*.png`` where these exist.
+        ``joints.csv``, ``differences.csv`` and ``summary.json`` (`vl4pose.simulation.tables`
+        describes them), ``curves.png``, and ``simulation.html``, one page that needs neither a
+        server nor a network and holds ``picks.png`` and ``picks/*.png`` where these exist.
     baseline : str, optional
         The strategy that others are compared with. By default that of ``simulation.json``, or
         "random", or the first.
@@ -60,7 +63,7 @@ def write_outputs(
     """
     from vl4pose.simulation.curves import curves_png
     from vl4pose.simulation.page import simulation_page
-    from vl4pose.simulation.tables import cycles_csv, differences_csv, summary_json
+    from vl4pose.simulation.tables import cycles_csv, differences_csv, joints_csv, summary_json
 
     folder = Path(folder)
     summary = read_summary(folder, baseline=baseline, level=level)
@@ -73,6 +76,7 @@ def write_outputs(
     )
     made = (
         cycles_csv(summary).encode(),
+        joints_csv(summary).encode(),
         differences_csv(summary).encode(),
         f"{values}\n".encode(),
         curves_png(summary),
@@ -131,13 +135,16 @@ def _plan(content: Mapping[str, Any], path: Path) -> Plan:
     for key, kind in (("strategies", dict), ("seeds", list), ("num_labels", list)):
         if not isinstance(content.get(key), kind):
             raise ValueError(f"'{path}' must hold {key!r}, got {content.get(key)!r}")
-    training = content.get("config", {}).get("training", {})
+    config = content.get("config", {})
+    skeleton = config.get("data", {}).get("skeleton", {})
     return Plan(
         tuple(content["strategies"]),
         tuple(content["seeds"]),
         len(content["num_labels"]),
         content["strategies"],
-        training.get("from") == "fine-tune",
+        config.get("training", {}).get("from") == "fine-tune",
+        tuple(skeleton.get("joints", ())),
+        tuple(">".join(link) for link in skeleton.get("links", ())),
     )
 
 

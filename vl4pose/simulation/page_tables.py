@@ -7,7 +7,8 @@ import math
 from vl4pose.simulation.curve_svg import interval_svg
 from vl4pose.simulation.page_markup import dash, named, section, table, text_of
 from vl4pose.simulation.statistics import STAGES, MetricSummary, Summary
-from vl4pose.simulation.verdicts import Scale, p_words, saved_cell, scale_of
+from vl4pose.simulation.verdicts import Scale, p_words, saved_cell, scale_of, seen_cell
+from vl4pose.skeleton import readable
 
 __all__ = ["accuracy_section", "differences_section", "seconds_section"]
 
@@ -47,8 +48,8 @@ def accuracy_section(summary: Summary, metric: MetricSummary, key: str = "") -> 
     if len(summary.strategies) > 1:
         said += ". The best mean of a column is bold, whether or not the seeds can separate it"
     title = "Accuracy by cycle" if not key else f"{metric.metric} by cycle"
-    return section(f"accuracy{key}", title,
-                    [f"<p>{text_of(said)}.</p>", table(title, heads, rows)])  # fmt: skip
+    parts = [f"<p>{text_of(said)}.</p>", table(title, heads, rows), _joints(summary, metric, scale)]
+    return section(f"accuracy{key}", title, parts)
 
 
 def differences_section(summary: Summary, metric: MetricSummary, key: str = "") -> str:
@@ -78,7 +79,7 @@ def differences_section(summary: Summary, metric: MetricSummary, key: str = "") 
             scale.interval(curve.low, curve.high),
             None,
             *(p_words(p, bare=True).replace("below ", "<") for p in (curve.p, curve.p_holm)),
-            scale.value(curve.detectable),
+            seen_cell(curve, scale),
             *saved,
         ]
         shown = [
@@ -90,8 +91,9 @@ def differences_section(summary: Summary, metric: MetricSummary, key: str = "") 
         f"Means of the cycles after the first, less {baseline}'s, seed by seed"
         f"{'' if metric.higher_is_better else '; less is better'}. p: paired t-test; corrected: by "
         "Holm's method for the number of strategies, which the verdicts go by. Seen from: the "
-        "difference that four of five such simulations would have found. Labels saved: how many "
-        f"fewer are needed than {baseline} needs for what it reaches after the last cycle."
+        "difference that four of five such simulations would have found, none where it is larger "
+        "than any can be. Labels saved: how many fewer are needed than "
+        f"{baseline} needs for what it reaches after the last cycle."
     )
     title = f"Against {baseline}" if not key else f"{metric.metric} against {baseline}"
     parts = [f"<p>{text_of(said)}</p>", table(title, heads, rows)]
@@ -129,6 +131,25 @@ def _best(metric: MetricSummary) -> dict[int, str]:
             choose = max if metric.higher_is_better else min
             best[cycle] = choose(means, key=lambda name: means[name])
     return best
+
+
+def _joints(summary: Summary, metric: MetricSummary, scale: Scale) -> str:
+    """Return the means of each joint after the last cycle, if records tell of joints."""
+    if not metric.parts:
+        return ""
+    what = "bone" if metric.metric.startswith("PCP") else "joint"
+    rows = []
+    for joint, part in enumerate(metric.parts):
+        values = [metric.per_joint[name][-1, joint] for name in summary.strategies]
+        cells = [text_of(dash(scale.value(value))) for value in values]
+        rows.append((text_of(readable(part)), cells, False))
+    unit = scale.unit.strip()
+    said = f"Mean{f', in {unit}' * bool(unit)}, after the last cycle."
+    heads = [what.capitalize(), *(summary.titles[name] for name in summary.strategies)]
+    return (
+        f"<details>\n<summary>The same for each {what}</summary>\n<p>{text_of(said)}</p>\n"
+        f"{table(f'{metric.metric} of each {what} after the last cycle', heads, rows)}\n</details>"
+    )
 
 
 def _by_cycle(summary: Summary, metric: MetricSummary, scale: Scale) -> str:

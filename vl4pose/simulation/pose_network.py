@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from vl4pose._existing_file import check_file
 from vl4pose._sentences import network_reason
 from vl4pose.simulation.config import SimulationConfig
 from vl4pose.simulation.entry_points import entry_point
@@ -162,8 +163,7 @@ class PoseNetwork:
         if name is None:
             return None
         path = self.config.path(name)
-        if not path.is_file():
-            raise ValueError(f"network.weights must exist, got '{path}'")
+        check_file("network.weights", path)
         try:
             if path.suffix == ".safetensors":
                 return load_file(path)

@@ -14,7 +14,7 @@ from vl4pose._options import integer, real
 from vl4pose._sentences import near_names
 from vl4pose.scorer import in_eval_mode
 from vl4pose.simulation.heads import highest_pixels
-from vl4pose.simulation.last_layer import is_same, last_layer
+from vl4pose.simulation.last_layer import last_layer, pass_through
 from vl4pose.training.networks import heatmaps_and_features
 
 __all__ = ["predictive_variance"]
@@ -160,15 +160,10 @@ def _of_last_layer(
     if len(names) != 1:
         return None
     layer = pose.get_submodule(names[0])
-    seen: list[tuple[Any, Any]] = []
-    hook = layer.register_forward_hook(lambda _, given, output: seen.append((given, output)))
-    try:
-        heatmaps, features = heatmaps_and_features(pose(images))
-    finally:
-        hook.remove()
-    if len(seen) != 1 or len(seen[0][0]) != 1 or not is_same(seen[0][1], heatmaps[:, -1]):
+    found = pass_through(pose, layer, images)
+    if found is None:
         return None
-    given = seen[0][0][0]
+    _, features, given = found
     return (
         (layer(thinning(given, layer, 0, sample))[:, None], features)
         for sample in range(thinning.num_samples)

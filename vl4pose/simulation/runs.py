@@ -22,7 +22,7 @@ from vl4pose.active.strategies import Pool, Strategy
 from vl4pose.link_params import fit_params
 from vl4pose.simulation.config import ChosenStrategy, SimulationConfig
 from vl4pose.simulation.folder import SimulationFolder, start_set
-from vl4pose.simulation.heads import HEADS
+from vl4pose.simulation.heads import HEADS, LabelledBatch
 from vl4pose.simulation.labelled_images import LabelledImages
 from vl4pose.simulation.measurement import measure
 from vl4pose.simulation.observation import Observer, TrainedHead
@@ -321,14 +321,14 @@ class Bench:
             output = self.network(inputs)
             with self.network.autocast():
                 predicted = head.module([maps.detach() for maps in output.features])
-            return head.head.loss(
-                predicted.float(),
+            batch = LabelledBatch(
                 output.heatmaps,
                 keypoints,
                 visible,
-                skeleton=self.config.skeleton,
+                self.config.skeleton,
                 sigma=self.config.training.sigma,
             )
+            return head.head.loss(predicted.float(), batch)
 
         return self._train(
             head.module,
@@ -384,23 +384,33 @@ _MEASURED = "measured.json"
 
 
 def check_needs(config: SimulationConfig, network: PoseNetwork) -> None:
-    """Raise an error where a strategy needs features and the network returns none.
+    """Raise an error where a strategy needs features or pairs of images and never sees any.
 
     Raises
     ------
     ValueError
-        ``network.factory must make a network that returns (heatmaps, features) for ...``.
+        ``network.factory must make a network that returns (heatmaps, features) for ...``,
+        ``simulation.start must be at least 2 for ...``, and so for ``heads.batch_size``.
     """
-    if network.has_features:
-        return
     for chosen in config.strategies:
         strategy = chosen.make()
         asked = {*strategy.needs, *strategy.needs_labelled}
-        if strategy.head is not None or asked & _OF_FEATURES:
+        if not network.has_features and (strategy.head is not None or asked & _OF_FEATURES):
             raise ValueError(
                 "network.factory must make a network that returns (heatmaps, features) for the "
                 f"strategy {chosen.label!r}, got one that returns heatmaps alone"
             )
+        if strategy.head is None or not HEADS[strategy.head].learns_from_pairs:
+            continue
+        for key, number in (
+            ("simulation.start", config.simulation.start),
+            ("heads.batch_size", config.heads.batch_size),
+        ):
+            if number < 2:
+                raise ValueError(
+                    f"{key} must be at least 2 for the strategy {chosen.label!r}, which learns "
+                    f"from pairs of images, got {number}"
+                )
 
 
 _OF_FEATURES = {"embedding", "squared_gradient_length"}

@@ -126,6 +126,10 @@ class MetricSummary:
         Of the others among themselves, the better one of each as ``strategy``.
     growth : Growth
         Of the baseline, or of the only strategy.
+    parts : tuple of K str
+        Names of the joints, of the links for PCP; empty where no record tells of them.
+    per_joint : dict of str to (C, K) float64
+        Means over the seeds of each strategy, by cycle and joint; NaN where there is nothing.
     """
 
     metric: str
@@ -135,6 +139,8 @@ class MetricSummary:
     comparisons: tuple[Comparison, ...]
     pairs: tuple[Comparison, ...]
     growth: Growth
+    parts: tuple[str, ...]
+    per_joint: dict[str, Float64Array]
 
 
 class Missing(NamedTuple):
@@ -183,6 +189,8 @@ class Plan(NamedTuple):
         What people call the strategies; by default their names.
     fine_tuned : bool
         Whether each cycle trains the network of the last one further.
+    joints, links : tuple of str
+        What they are called; by default they are numbered.
     """
 
     strategies: tuple[str, ...]
@@ -190,6 +198,8 @@ class Plan(NamedTuple):
     num_cycles: int
     titles: Mapping[str, str] = MappingProxyType({})
     fine_tuned: bool = False
+    joints: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -288,12 +298,7 @@ def summarise(
         baseline = _BASELINE if _BASELINE in plan.strategies else plan.strategies[0]
     table = _Table(kept, plan)
     names = dict.fromkeys(name for record in kept for name in record.metrics)
-    metrics = tuple(
-        _metric_summary(
-            name, table.values(name), table.num_labels, plan, baseline, level
-        )
-        for name in names
-    )  # fmt: skip
+    metrics = tuple(_metric_summary(name, table, baseline, level) for name in names)
     return Summary(
         plan.strategies,
         {name: plan.titles.get(name, name) for name in plan.strategies},
@@ -358,6 +363,33 @@ class _Table:
             made[strategy] = values
         return made
 
+    def per_joint(self, metric: str) -> dict[str, Float64Array]:
+        """Return a metric's means over the seeds, by cycle and joint of each strategy."""
+        given = {
+            key: np.array(record.per_joint[metric], np.float64)  # None becomes NaN
+            for key, record in self.records.items()
+            if metric in record.per_joint
+        }
+        num_joints = max(map(len, given.values()), default=0)
+        unknown = np.full(num_joints, np.nan)
+        made = {}
+        for strategy in self.plan.strategies:
+            values = np.array(
+                [
+                    [given.get((strategy, seed, cycle), unknown) for seed in self.plan.seeds]
+                    for cycle in range(len(self.num_labels))
+                ]
+            )
+            known = ~np.isnan(values)
+            sums, counts = np.where(known, values, 0.0).sum(axis=1), known.sum(axis=1)
+            made[strategy] = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+        return made
+
+    def parts(self, metric: str, number: int) -> tuple[str, ...]:
+        """Return what the joints of a metric are called, or the links if it is PCP."""
+        names = self.plan.links if metric.startswith("PCP") else self.plan.joints
+        return names if len(names) == number else tuple(str(i + 1) for i in range(number))
+
     def seconds(self, strategy: str) -> dict[str, tuple[StageSeconds, ...]]:
         """Return how long each stage of each cycle takes a strategy."""
         made: dict[str, tuple[StageSeconds, ...]] = {}
@@ -419,21 +451,14 @@ def _planned(records: Sequence[CycleRecord], plan: Plan | None, baseline: str | 
     )
 
 
-def _metric_summary(
-    metric: str,
-    values: dict[str, Float64Array],
-    num_labels: tuple[int, ...],
-    plan: Plan,
-    baseline: str,
-    level: float,
-) -> MetricSummary:
+def _metric_summary(metric: str, table: _Table, baseline: str, level: float) -> MetricSummary:
+    values, num_labels, seeds = table.values(metric), table.num_labels, table.plan.seeds
     up = higher_is_better(metric)
-    others = [name for name in plan.strategies if name != baseline]
+    others = [name for name in table.plan.strategies if name != baseline]
 
     def compared(pairs: Sequence[tuple[str, str]]) -> list[Comparison]:
         return [
-            _comparison(pair, values, num_labels, plan.seeds, level, up, len(pairs))
-            for pair in pairs
+            _comparison(pair, values, num_labels, seeds, level, up, len(pairs)) for pair in pairs
         ]
 
     comparisons = _corrected(compared([(name, baseline) for name in others]), level, up)
@@ -444,6 +469,7 @@ def _metric_summary(
     ]
     pairs = _corrected(compared(ordered), level, up)
     growth = _growth(values[baseline], comparisons, level, up)
+    per_joint = table.per_joint(metric)
     return MetricSummary(
         metric,
         up,
@@ -455,6 +481,8 @@ def _metric_summary(
         comparisons,
         pairs,
         growth,
+        table.parts(metric, per_joint[baseline].shape[1]),
+        per_joint,
     )
 
 

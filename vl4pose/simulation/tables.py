@@ -1,12 +1,15 @@
-"""What a simulation found out, for programs: cycles.csv, differences.csv and summary.json."""
+"""What a simulation found out, for programs: three tables as CSV, and summary.json."""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from vl4pose import __version__
 from vl4pose.simulation.saved_labels import LabelsSaved
@@ -20,7 +23,7 @@ from vl4pose.simulation.verdicts import (
     scale_of,
 )
 
-__all__ = ["cycles_csv", "differences_csv", "summary_json"]
+__all__ = ["cycles_csv", "differences_csv", "joints_csv", "summary_json"]
 
 _FORMAT = 1
 _NOT_REACHED = "not reached"
@@ -49,6 +52,24 @@ def cycles_csv(summary: Summary) -> str:
     ]  # fmt: skip
     columns = ["metric", "strategy", "cycle", "num_labels", "num_seeds", "mean", "std", "low"]
     return _csv([*columns, "high", *(f"{stage}_seconds" for stage in STAGES)], rows)
+
+
+def joints_csv(summary: Summary) -> str:
+    """Return a row for each metric, strategy, cycle and joint.
+
+    Notes
+    -----
+    Columns: ``metric``, ``strategy``, ``cycle``, ``num_labels``, ``joint`` (of PCP a link,
+    ``parent>child``) and ``mean`` (over seeds, empty where no image of the test set tells).
+    """
+    rows = [
+        (metric.metric, strategy, cycle, num_labels, joint, float(mean))
+        for metric in summary.metrics
+        for strategy in summary.strategies
+        for cycle, num_labels in enumerate(summary.num_labels)
+        for joint, mean in zip(metric.parts, metric.per_joint[strategy][cycle], strict=True)
+    ]
+    return _csv(["metric", "strategy", "cycle", "num_labels", "joint", "mean"], rows)
 
 
 def differences_csv(summary: Summary) -> str:
@@ -98,8 +119,9 @@ def summary_json(summary: Summary) -> dict[str, Any]:
       ``higher_is_better``, ``headline``, ``growth`` (``cycle``, ``first``, ``last``, a
       difference, ``verdict``: "grows", "flat", "falls", "small", "unknown", and ``sentence``),
       ``estimates`` (by strategy, a list by cycle of ``num_seeds``, ``mean``, ``std``, ``low``,
-      ``high``), ``values`` (by strategy, a list by seed of lists by cycle), and ``comparisons``
-      (with the baseline) and ``pairs`` (the others among themselves).
+      ``high``), ``values`` (by strategy, a list by seed of lists by cycle), ``joints`` (names, of
+      PCP those of links), ``per_joint`` (by strategy, a list by cycle of the joints' means over
+      seeds), and ``comparisons`` (with the baseline) and ``pairs`` (the others among themselves).
     - Each of these: ``strategy``, ``versus``, ``verdict`` ("better", "worse", "not separated",
       "equal", "unknown"), ``sentence``, ``seeds``, ``last_cycle``, ``curve`` (a difference),
       ``cycles`` (differences), ``labels_saved`` (a list by cycle after the first of ``cycle``,
@@ -164,12 +186,18 @@ def _metric(summary: Summary, metric: MetricSummary) -> dict[str, Any]:
         "estimates": {
             name: [_fields(of) for of in several] for name, several in metric.estimates.items()
         },
-        "values": {
-            name: [[_number(value) for value in row] for row in of.tolist()]
-            for name, of in metric.values.items()
-        },
+        "values": _by_strategy(metric.values),
+        "joints": list(metric.parts),
+        "per_joint": _by_strategy(metric.per_joint),
         "comparisons": compared(metric.comparisons),
         "pairs": compared(metric.pairs),
+    }
+
+
+def _by_strategy(tables: Mapping[str, npt.NDArray[np.float64]]) -> dict[str, Any]:
+    return {
+        name: [[_number(value) for value in row] for row in of.tolist()]
+        for name, of in tables.items()
     }
 
 

@@ -20,6 +20,7 @@ from vl4pose.simulation.verdicts import (
     p_words,
     saved_cell,
     scale_of,
+    seen_cell,
 )
 
 __all__ = ["terminal_summary"]
@@ -110,7 +111,7 @@ def _differences(summary: Summary, metric: MetricSummary, scale: Scale) -> list[
             scale.difference(curve.mean),
             scale.interval(curve.low, curve.high),
             p_words(curve.p_holm, bare=True).replace("below ", "<"),
-            scale.value(curve.detectable),
+            seen_cell(curve, scale),
             # With all its labels less accurate than the baseline with as many.
             saved[0].replace("not reached", "<0"),
             saved[1].replace("not reached", "<0"),

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from vl4pose.simulation.saved_labels import LabelsSaved
+from vl4pose.simulation.seed_statistics import Difference
 from vl4pose.simulation.statistics import Comparison, MetricSummary, Summary
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "saved_cell",
     "saved_words",
     "scale_of",
+    "seen_cell",
 ]
 
 _SHARES = ("PCK", "PCKh", "AUC", "PCP", "OKS")
@@ -73,6 +75,10 @@ class Scale:
         if math.isnan(low):
             return "-"
         return f"{self.difference(low, signed=False)} to {self.difference(high, signed=False)}"
+
+    def can_be(self, difference: float) -> bool:
+        """Return whether two values can differ by so much, as shares can by 100 points at most."""
+        return self.unit != " %" or not difference > 1
 
 
 def scale_of(metric: MetricSummary) -> Scale:
@@ -186,7 +192,7 @@ def comparison_verdict(
     if curve.p < 1 - summary.level:
         p = f"{p_words(curve.p)}, but {p_words(curve.p_holm, bare=True)}"
     seen = f"A difference of {scale.value(curve.detectable)}{scale.points} would have been seen."
-    if scale.unit == " %" and curve.detectable > 1:
+    if not scale.can_be(curve.detectable):
         seen = "No difference that there can be would have been seen: run more seeds."
     text = (
         f"{_counted(seeds, 'seed')} cannot separate {ours} from {theirs}: {gap}, {interval}, "
@@ -225,6 +231,13 @@ def labels_words(saved: float) -> str:
     """Return a number of labels as "1,670 fewer", "300 more" or "as many"."""
     number = _rounded(abs(saved))
     return f"{number:,} {'fewer' if saved > 0 else 'more'}" if number else "as many"
+
+
+def seen_cell(difference: Difference, scale: Scale) -> str:
+    """Return from which size on a difference would have been seen, as short as a table asks."""
+    if not scale.can_be(difference.detectable):
+        return "none"
+    return scale.value(difference.detectable)
 
 
 def saved_cell(saved: LabelsSaved, num_start: int) -> tuple[str, str]:
@@ -286,6 +299,11 @@ def growth_verdict(summary: Summary, metric: MetricSummary, scale: Scale) -> str
             for one in metric.comparisons
             if not math.isnan(one.curve.detectable)
         )
+        if not scale.can_be(least):
+            return (
+                f"{what} improves with labels: {how}.{further} {seeds} would have seen no "
+                "difference between strategies that there can be: run more seeds."
+            )
         return (
             f"{what} improves with labels, but little: {how}. All of them together bring less than "
             f"the smallest difference between strategies that {seeds} would have seen, "

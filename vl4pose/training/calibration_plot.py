@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from vl4pose._atomic_file import write_atomically
+from vl4pose.skeleton import readable
 from vl4pose.training.calibration import Calibration
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def _draw_link(axes: Axes, calibration: Calibration, link: int) -> None:
     axes.plot([0, longest], [0, longest], color="0.3", linewidth=0.8)
     axes.axvline(calibration.constant[link, 0], color=_CONSTANT, linewidth=1, linestyle="--")
     axes.set(xlim=(0, longest), ylim=(0, longest), aspect="equal")
-    axes.set_title(calibration.link_names[link].replace("_", " ").replace(">", " > "), fontsize=8)
+    axes.set_title(readable(calibration.link_names[link]), fontsize=8)
     axes.tick_params(labelsize=7)
 
 
