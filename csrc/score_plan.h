@@ -76,8 +76,9 @@ LaunchPlan fit(ScoreArguments<T> arguments, const DeviceLimits& limits, int num_
   const auto fits = [&](bool cells_are_shared, bool poses_are_shared) {
     plan.layout.cells_are_shared = cells_are_shared;
     plan.layout.poses_are_shared = poses_are_shared;
-    // With fewer warps the cells of a block need less.
-    const bool can_have_fewer = cells_are_shared && plan.stage == Stage::both;
+    // With fewer warps a block's cells need less; and its scratch, if all else is elsewhere.
+    const bool can_have_fewer =
+        (cells_are_shared && plan.stage == Stage::both) || !(cells_are_shared || poses_are_shared);
     for (plan.num_warps = most_warps; plan.num_warps > 0; plan.num_warps /= 2) {
       lay_out(arguments, keeps_terms);
       if (plan.layout.shared_bytes <= limits.shared_bytes) return true;
