@@ -287,7 +287,7 @@ VL4POSE_DEVICE auto MapPeaks<Warp, Stored, kCellsAreShared>::bound(
 }
 
 template <class Warp, class Stored, bool kCellsAreShared>
-VL4POSE_NOINLINE VL4POSE_DEVICE int MapPeaks<Warp, Stored, kCellsAreShared>::find(
+VL4POSE_DEVICE int MapPeaks<Warp, Stored, kCellsAreShared>::find(
     const DeviceMap<Stored>& map, const MapSummary<T>& summary, const PeakSlots& slots) const {
   const T largest = summary.largest;
   if (bound(map, summary) == kInfinity) return 0;
