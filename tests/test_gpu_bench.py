@@ -508,7 +508,12 @@ def run_script(name: str, *arguments: str, **environment: str) -> subprocess.Com
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 def test_the_script_without_a_gpu(tmp_path: Path) -> None:
-    assert run_script("gpu.sh").stderr == "usage: bench/gpu.sh OUT [WHEELS]\n"
+    usage = 'usage: [STEPS="build benchmark"] bench/gpu.sh OUT [WHEELS]\n'
+    assert run_script("gpu.sh").stderr == usage
+    assert run_script("gpu.sh", "out", STEPS="build test").stderr == (
+        "bench/gpu.sh: STEPS must be some of build benchmark tests sanitize plant_bugs count, "
+        "got test\n"
+    )
     out = tmp_path / "out"
     done = run_script("gpu.sh", str(out), PYTHON=sys.executable, CUDA_VISIBLE_DEVICES="")
     assert done.returncode == 2
