@@ -1,22 +1,35 @@
 #!/usr/bin/env bash
 # Builds vl4pose on a machine with a GPU and runs there what needs one, in under nine minutes: the
-# tests, the benchmarks, compute-sanitizer and ncu. Writes gpu.md, gpu.json and a log of each step
-# to OUT. A step that fails does not keep the others from running, but from exit status 0.
+# benchmarks, the tests, compute-sanitizer and ncu. Writes gpu.md, gpu.json and logs to OUT, seven
+# files in all. A step that fails does not keep the others from running, but from exit status 0.
 #
-# Usage: bench/gpu.sh OUT [WHEELS]
+# Usage: [STEPS="build benchmark"] bench/gpu.sh OUT [WHEELS]
 #
 # Needs nvcc, CMake and a Python with torch (PYTHON, by default python3), but no package index: what
 # else that Python lacks comes from WHEELS, a folder that bench/gpu_wheels.sh filled elsewhere.
-# CUDAARCHS says what to compile for; by default the GPU that is there. Each step has its share of
-# the time, which PATIENCE multiplies where a machine is slow.
+# STEPS says which steps to run, by default all: build benchmark tests sanitize plant_bugs count.
+# All but build need what it has built once. CUDAARCHS says what to compile for; by default the GPU
+# that torch finds. Each step has its share of the time, which PATIENCE multiplies where a machine
+# is slow.
 set -uo pipefail
 
+all="build benchmark tests sanitize plant_bugs count"
+STEPS=${STEPS:-$all}
+for name in $STEPS; do
+  if [[ " $all " != *" $name "* ]]; then
+    echo "bench/gpu.sh: STEPS must be some of $all, got $name" >&2
+    exit 2
+  fi
+done
 if [ $# -lt 1 ] || [ $# -gt 2 ]; then
-  echo "usage: bench/gpu.sh OUT [WHEELS]" >&2
+  echo "usage: [STEPS=\"build benchmark\"] bench/gpu.sh OUT [WHEELS]" >&2
   exit 2
 fi
 machine=${PYTHON:-python3}
-if ! "$machine" -c "import sys, torch; sys.exit(not torch.cuda.is_available())"; then
+if ! capability=$("$machine" -c "
+import sys, torch
+if not torch.cuda.is_available(): sys.exit(1)
+print('{}{}'.format(*torch.cuda.get_device_capability()))"); then
   echo "bench/gpu.sh: torch finds no GPU here" >&2
   exit 2
 fi
@@ -30,7 +43,7 @@ cd "$(dirname "$0")/.." || exit 2
 work=$PWD/build/gpu
 mkdir -p "$work"
 python=$work/env/bin/python
-CUDAARCHS=${CUDAARCHS:-native}
+CUDAARCHS=${CUDAARCHS:-$capability}
 sanitizers="memcheck racecheck initcheck synccheck"
 for folder in /usr/local/cuda/bin /opt/nvidia/nsight-compute/*/; do
   if [ -d "$folder" ]; then PATH=$PATH:$folder; fi
@@ -51,16 +64,24 @@ build() {
   pwd >> "$site/machine.pth"
   pip=("$python" -m pip --disable-pip-version-check install --no-index --no-deps)
   if [ -n "$wheels" ]; then "${pip[@]}" -q "$wheels"/*.whl; fi
+  export CMAKE_BUILD_PARALLEL_LEVEL=${CMAKE_BUILD_PARALLEL_LEVEL:-$(nproc)}
   "${pip[@]}" -v --no-build-isolation -C build-dir="$work/cmake" -C cmake.define.VL4POSE_CUDA=ON \
     -C cmake.define.CMAKE_CUDA_FLAGS="-lineinfo -Xptxas=-v" .
   arch=${CUDAARCHS%%[-;]*}
   if [ "$arch" != native ]; then arch=sm_$arch; fi
   nvcc -arch="$arch" -std=c++17 -lineinfo -o "$work/planted_bugs" bench/gpu/planted_bugs.cu
   "$python" -P -c "
+import torch
 from vl4pose import _core
 info = _core.build_info()
 assert info['cuda'], 'built without CUDA'
-print(f\"{info['compiler']}, CUDA {info['cuda']}, for $CUDAARCHS\")"
+assert torch.cuda.is_available(), 'torch finds no GPU in the environment of the tests'
+gpu = torch.cuda.get_device_name()
+print(f\"{info['compiler']}, CUDA {info['cuda']}, architecture $CUDAARCHS, for {gpu}\")"
+}
+
+benchmark() {
+  "$python" -P -m bench.gpu "$out"
 }
 
 tests() {
@@ -69,16 +90,15 @@ tests() {
   core="(cuda or test_cpu_capability) and not forked and not batch_is_never_copied"
   core+=" and not offsets_beyond_32_bits"
   cpus=$(nproc)
-  # Other versions of other packages than those of constraints.txt deprecate other things.
-  "$python" -P -m pytest -q -n "$((cpus < 12 ? cpus : 12))" -p no:cacheprovider -k "$core" \
-    -W default::DeprecationWarning -W default::FutureWarning \
+  # Other versions of other packages than those of constraints.txt deprecate other things. The
+  # processes take turns on the GPU: more of them are no faster.
+  OMP_NUM_THREADS=2 "$python" -P -m pytest -q -n "$((cpus < 8 ? cpus : 8))" --dist worksteal \
+    -p no:cacheprovider --hypothesis-profile=short --tb=short --durations=15 \
+    -o faulthandler_timeout=60 \
+    -k "$core" -W default::DeprecationWarning -W default::FutureWarning \
     tests/test_cuda.py tests/test_without_cuda.py tests/test_local_maxima.py \
     tests/test_weights.py tests/test_log_likelihood.py tests/test_refine.py \
     tests/test_decode.py tests/test_score.py tests/test_gradients.py tests/test_cpu_capability.py
-}
-
-benchmark() {
-  "$python" -P -m bench.gpu "$out"
 }
 
 # Runs a command under one of compute-sanitizer's tools.
@@ -118,17 +138,22 @@ sanitize() {
 
 plant_bugs() {
   command -v compute-sanitizer || { echo "compute-sanitizer is not installed here"; return 1; }
+  for tool in $sanitizers; do
+    for what in bug none; do
+      timeout -k 2 "$((limit - 5))" bash -c "sanitizer $tool '$work/planted_bugs' $tool $what" \
+        > "$work/$tool.$what.log" 2>&1 &
+    done
+  done
+  wait
   said=
   failed=0
   for tool in $sanitizers; do
     for what in bug none; do
-      log=$work/planted_$what.log
-      timeout -k 1 20 bash -c "sanitizer $tool '$work/planted_bugs' $tool $what" > "$log" 2>&1
       printf '\n== %s, %s\n' "$tool" "$what"
-      cat "$log"
+      cat "$work/$tool.$what.log"
     done
-    with_bug=$(errors_in "$work/planted_bug.log")
-    without=$(errors_in "$work/planted_none.log")
+    with_bug=$(errors_in "$work/$tool.bug.log")
+    without=$(errors_in "$work/$tool.none.log")
     if [ "${with_bug:-0}" = 0 ] || [ "$without" != 0 ]; then failed=1; fi
     said+="$tool: ${with_bug:-no} errors with the bug, ${without:-unknown} without; "
   done
@@ -162,20 +187,23 @@ print(','.join(COUNTERS))")
   echo "counted"
 }
 
-export -f build tests benchmark sanitizer errors_in sanitize plant_bugs count
+export -f build benchmark tests sanitizer errors_in sanitize plant_bugs count
 
-# Runs a step: its name, its log, its share of the time in seconds, and the signal that ends it when
-# that is over. What former steps have left is added.
+# Runs a step if it is wanted: its name, its log, its share of the time in seconds, and the signal
+# that ends it when that is over. What former steps have left is added.
 deadline=0
 steps=
 failed=0
 step() {
+  if [[ " $STEPS " != *" $1 "* ]]; then return; fi
   local start=$SECONDS status says
   deadline=$((deadline + $3 * ${PATIENCE:-1}))
   local limit=$((deadline - start))
   printf '== %s, until %d s at most ... ' "$1" "$deadline"
   if [ $limit -lt 10 ]; then limit=10; fi
-  limit=$limit timeout -s "$4" -k 5 "$limit" bash -c "$1" > "$out/$2" 2>&1
+  echo "==== $1" >> "$out/$2"
+  # pytest, interrupted, waits ten seconds for a process that is stuck before it says what failed.
+  limit=$limit timeout -s "$4" -k 20 "$limit" bash -c "$1" >> "$out/$2" 2>&1
   status=$?
   if [ $status -ne 0 ]; then failed=1; fi
   says=$(grep -v '^[[:space:]]*$' "$out/$2" | tail -n 1 | tr '\t' ' ' | cut -c 1-300)
@@ -185,13 +213,13 @@ step() {
   "$machine" -m bench.gpu.report "$out" "$steps"
 }
 
-rm -f "$out/gpu.json" "$out/gpu.md" "$out/ncu.log"
-step build build.log 160 TERM
+rm -f "$out"/gpu.{json,md} "$out"/{build,benchmark,tests,sanitize,ncu}.log
+step build build.log 140 TERM
+step benchmark benchmark.log 150 TERM
 step tests tests.log 110 INT
-step benchmark benchmark.log 130 TERM
 step sanitize sanitize.log 70 TERM
-step plant_bugs planted_bugs.log 25 TERM
-step count ncu.log 35 TERM
+step plant_bugs sanitize.log 20 TERM
+step count ncu.log 30 TERM
 cat "$out/gpu.md"
 echo "$SECONDS s in all; everything is in $out"
 exit $failed

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -41,7 +42,7 @@ class Host:
     device = torch.device("cpu")
     cache_bytes = 1
 
-    device_sample = host_sample = wall_sample = staticmethod(host_sample)
+    device_sample = latency_sample = host_sample = wall_sample = staticmethod(host_sample)
 
     def graph(self, calls: Sequence[Callable[[], Any]]) -> tuple[Call, list[Any]]:
         answers = [call() for call in calls]
@@ -130,12 +131,12 @@ def test_ties_are_found_in_tensors_as_in_arrays() -> None:
     np.testing.assert_array_equal(competitors.tied(torch.from_numpy(maps), 4, 3), tied)
 
 
-def test_buffers_are_more_than_twice_the_cache() -> None:
+def test_buffers_are_more_than_five_times_the_cache() -> None:
     gpu = SimpleNamespace(cache_bytes=1000)
     for size in (1, 7, 400, 999, 1000, 5000):
         copies = contests.num_copies(gpu, size)
         assert copies >= 2
-        assert copies * size > 2 * gpu.cache_bytes
+        assert copies * size > 5 * gpu.cache_bytes
 
 
 class Queue:
@@ -196,7 +197,33 @@ def test_a_gpu_never_waits_for_the_host(monkeypatch: pytest.MonkeyPatch) -> None
     assert gpu.host_sample(call, 3) == pytest.approx(1e-3)
 
 
-def test_wrong_answers_are_said_and_not_timed(
+def test_one_call_is_timed_behind_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = Queue(monkeypatch)
+    call = device.AfterOthers(
+        call=lambda: queue.work(on_host=1e-5, on_gpu=6e-6),
+        others=lambda: queue.work(on_host=1e-3, on_gpu=5e-3),
+    )
+    gpu = device.Gpu()
+    assert gpu.latency_sample(call, 300) == pytest.approx(6e-6)
+    assert queue.now == pytest.approx(1e-3 + 1e-5)
+    call()
+    assert queue.now == pytest.approx(2 * (1e-3 + 1e-5))
+
+
+def test_calls_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    Queue(monkeypatch)
+    gpu = device.Gpu()
+
+    def call() -> None:
+        pass
+
+    gpu.device_sample(call, 2)
+    of_call = weakref.ref(call)
+    del call
+    assert of_call() is None
+
+
+def test_wrong_answers_are_timed_and_marked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[str] = []
@@ -229,13 +256,16 @@ def test_wrong_answers_are_said_and_not_timed(
 
     chosen = {"a contest": Contest("device", contestants)}
     data = command.measure(Host(), chosen, tmp_path, seconds=0.001)
-    assert list(data["measured"]["a contest"]) == ["good"]
+    assert list(data["measured"]["a contest"]) == ["good", "wrong", "wrong in the end"]
     assert data["failed"]["a contest"] == {
         "wrong": "WRONG ANSWER: bits differ",
         "broken": "RuntimeError: no memory",
         "wrong in the end": "WRONG ANSWER: bits differ",
     }
-    assert "- a contest: wrong: WRONG ANSWER: bits differ\n" in report.markdown(data)
+    text = report.markdown(data)
+    assert "- a contest: wrong: WRONG ANSWER: bits differ\n" in text
+    for name in ("**WRONG** wrong", "**WRONG** wrong in the end", "good"):
+        assert float(cells(text, name)[2]) > 0
 
 
 def test_an_absent_package_is_no_failure(
@@ -266,7 +296,7 @@ def test_an_absent_package_is_no_failure(
         assert command.main() == status
         printed = capsys.readouterr().out
         assert f"- {text}: theirs: {why}\n" in printed
-        assert printed.endswith("1 not measured; theirs\n")
+        assert printed.endswith("1 not measured or wrong; theirs\n")
 
 
 @pytest.mark.parametrize(
@@ -331,11 +361,25 @@ def test_verdicts_at_the_bound() -> None:
     verdict = AT_MOST.verdict(rows, {})
     assert verdict["measured"] == 4  # to the fastest of the others
     assert verdict["holds"]
-    assert verdict["without"] == ""
+    assert verdict["but"] == ""
     del rows["b"]
     verdict = AT_MOST.verdict(rows, {"b": "did not compile"})
     assert not verdict["holds"]
-    assert verdict["without"] == "b: did not compile"
+    assert verdict["but"] == "b: did not compile"
+
+
+def test_no_bound_holds_of_wrong_answers() -> None:
+    rows = {"ours": ROW, "a": {**ROW, "us": 40.0}, "b": {**ROW, "us": 20.0}}
+    verdict = AT_MOST.verdict(rows, {"ours": "WRONG ANSWER"})
+    assert verdict["measured"] == 2
+    assert not verdict["holds"]
+    assert verdict["but"] == "ours: WRONG ANSWER"
+    verdict = AT_MOST.verdict(rows, {"b": "WRONG ANSWER"})  # the other one is right
+    assert verdict["measured"] == 4
+    assert verdict["holds"]
+    verdict = AT_MOST.verdict(rows, {"a": "WRONG ANSWER", "b": "WRONG ANSWER"})
+    assert verdict["measured"] == 2
+    assert not verdict["holds"]
 
 
 def test_no_verdict_without_times() -> None:
@@ -353,7 +397,7 @@ NCU = """\
 "ID","Kernel Name","Block Size","Grid Size","dram__bytes_read.sum","gpu__time_duration.sum","odd"
 "","","","","byte","nsecond",""
 "0","void score_kernel<float>(Arguments)","(128, 1, 1)","(1024, 1, 1)","268,435,456","64,000","x"
-"1","void score_kernel<half>","(128, 1, 1)","(1024, 1, 1)","134217728","40000","x"
+"1","void score_kernel<half>","(128, 1, 1)","(1024, 1, 1)","134217728","n/a","x"
 
 counted
 """
@@ -386,7 +430,7 @@ def test_tables_say_what_was_saved(tmp_path: Path) -> None:
     assert cells(text, "build") == ["build", "ok", "61", "GCC 13"]
     assert cells(text, "tests") == ["tests", "**FAILED** (1)", "9", "2 failed"]
     assert cells(text, "contest: share") == ["contest: share", "0.5", ">= 0.5", "yes", ""]
-    assert cells(text, "contest: times")[1:] == ["2", "<= 4", "yes", "without b: did not compile"]
+    assert cells(text, "contest: times")[1:] == ["2", "<= 4", "yes", "but b: did not compile"]
     assert cells(text, COPY)[4:] == ["", "200", "1.00", "1%"]
     assert cells(text, "ours") == ["ours", "1", "10", "5", "2", "100", "0.50", "1%"]
     assert "- contest: b: did not compile\n- other: no memory\n" in text
@@ -395,6 +439,7 @@ def test_tables_say_what_was_saved(tmp_path: Path) -> None:
     saved = json.loads((tmp_path / report.JSON).read_text(encoding="utf-8"))
     assert [step["status"] for step in saved["steps"]] == [0, 1]
     assert saved["counters"]["kernels"][1]["MB read"] == pytest.approx(134.217728)
+    assert "microseconds" not in saved["counters"]["kernels"][1]
 
 
 @pytest.mark.parametrize(
@@ -463,7 +508,12 @@ def run_script(name: str, *arguments: str, **environment: str) -> subprocess.Com
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 def test_the_script_without_a_gpu(tmp_path: Path) -> None:
-    assert run_script("gpu.sh").stderr == "usage: bench/gpu.sh OUT [WHEELS]\n"
+    usage = 'usage: [STEPS="build benchmark"] bench/gpu.sh OUT [WHEELS]\n'
+    assert run_script("gpu.sh").stderr == usage
+    assert run_script("gpu.sh", "out", STEPS="build test").stderr == (
+        "bench/gpu.sh: STEPS must be some of build benchmark tests sanitize plant_bugs count, "
+        "got test\n"
+    )
     out = tmp_path / "out"
     done = run_script("gpu.sh", str(out), PYTHON=sys.executable, CUDA_VISIBLE_DEVICES="")
     assert done.returncode == 2

@@ -29,7 +29,7 @@ INF, NAN = math.inf, math.nan
 
 @pytest.fixture(autouse=True)
 def _seed() -> Iterator[None]:
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         yield
 

@@ -27,7 +27,7 @@ CHAIN = vl4pose.Skeleton("chain", ["hip", "knee", "ankle"], [("hip", "knee"), ("
 
 @pytest.fixture(autouse=True)
 def _seed() -> Iterator[None]:
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         yield
 

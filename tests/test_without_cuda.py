@@ -10,8 +10,13 @@ from typing import Any
 import numpy as np
 import on_gpu
 import pytest
+import torch
+from strategies import tree
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from vl4pose import _core
+import vl4pose
+from vl4pose import _arrays, _core
+from vl4pose.losses import nll_loss, offset_nll_loss
 
 
 def test_the_core_s_tests_run_on_a_gpu() -> None:
@@ -70,3 +75,40 @@ class Elsewhere:
 
     def __init__(self, array: np.ndarray) -> None:
         self.__cuda_array_interface__ = {**array.__array_interface__, "version": 3, "stream": None}
+
+
+class Called(TorchDispatchMode):
+    """Notes which operations of torch are called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.add(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+def test_no_index_is_copied_to_a_gpu() -> None:
+    skeleton = tree([(1, 0), (1, 2), (2, 3)])
+    keypoints, visible = torch.rand(5, 4, 2), torch.rand(5, 4) < 0.8
+    params, offsets = torch.rand(5, 3, 2), torch.rand(5, 3, 2)
+    factors = torch.eye(2).repeat(5, 3, 1, 1)
+
+    def formula(keypoints: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
+        return vl4pose.pose_log_likelihood(keypoints, params[0], skeleton=skeleton, visible=visible)
+
+    with Called() as called:
+        nll_loss(params, keypoints, skeleton=skeleton, visible=visible)
+        offset_nll_loss(offsets, factors, keypoints, skeleton=skeleton, visible=visible)
+        torch.func.vmap(formula)(keypoints, visible)
+    assert {"stack", "sum"} <= called.names
+    assert not called.names & {"index", "index_select", "lift_fresh"}  # as of a list
+
+
+def test_counts_in_the_core_s_form_are_not_converted_on_a_gpu() -> None:
+    counts = torch.empty(2, 3, dtype=torch.int32, device="meta")
+    _, kind = _arrays.take(torch.zeros(1), "values")
+    assert kind.contiguous(kind.integers(counts), kind.int32) is counts
+    others = counts.to(torch.uint16)
+    assert kind.integers(others) is others

@@ -69,7 +69,7 @@ class Own(nn.Module):
 
 
 def tiny_pose(seed: int = 0) -> TinyPose:
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return TinyPose()
 

@@ -87,7 +87,7 @@ class ArrayKind(ABC):
 
     @abstractmethod
     def integers(self, array: Any) -> Any:
-        """Return an array of integers, of which the range can be asked; None for other dtypes."""
+        """Return an array of integers, or None for other dtypes; in CPU memory it has a range."""
 
     @abstractmethod
     def contiguous(self, array: Any, dtype: Any) -> Any:
@@ -239,7 +239,7 @@ class _GpuKind(ArrayKind):
         return array if np.dtype(array.dtype).kind in "iu" else None
 
     def contiguous(self, array: Any, dtype: Any) -> Any:
-        return array.astype(dtype)
+        return array if array.dtype == dtype else array.astype(dtype)
 
     def finish(self, results: list[Any], is_batch: bool) -> list[Any]:
         if self._cupy is not None or self._from_dlpack is None:
@@ -360,7 +360,8 @@ class _TorchKind(ArrayKind):
         dtype = array.dtype
         if dtype.is_floating_point or dtype.is_complex or dtype == self.bool_:
             return None
-        return array.to(self._int64)  # torch has no min of its unsigned integers
+        # torch has no min of its unsigned integers; a GPU is not asked for it.
+        return array.to(self._int64) if array.is_cpu else array
 
     def contiguous(self, array: Any, dtype: Any) -> Any:
         return array.to(dtype).contiguous()

@@ -16,7 +16,13 @@ from torch import Tensor
 
 from vl4pose.reference import MAX_LENGTH, MAX_LOG_VARIANCE
 
-__all__ = ["offset_log_likelihood", "peak_weights", "pose_log_likelihood", "result_dtype"]
+__all__ = [
+    "joints_at",
+    "offset_log_likelihood",
+    "peak_weights",
+    "pose_log_likelihood",
+    "result_dtype",
+]
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -97,6 +103,13 @@ def result_dtype(array: Tensor) -> torch.dtype:
     return torch.float64 if array.dtype == torch.float64 else torch.float32
 
 
+def joints_at(array: Tensor, joints: Sequence[int], dim: int) -> Tensor:
+    """Return what an array has of these joints: an index of a list would have a GPU waited for."""
+    if not joints:
+        return array.narrow(dim, 0, 0)
+    return torch.stack([array.select(dim, joint) for joint in joints], dim)
+
+
 def _widened(array: Tensor, first: Tensor) -> Tensor:
     """Return an argument rounded to the dtype of the results, in that of the arithmetic."""
     rounded = array.to(result_dtype(first))
@@ -155,15 +168,13 @@ def _steps(
 ) -> tuple[Tensor, Tensor | None]:
     """Return the way from parent to child (B, L, D), and which links (B, L) count, None for all."""
     keypoints = _widened(keypoints, keypoints)
-    parents, children = list(links[::2]), list(links[1::2])
+    parents, children = (joints_at(keypoints, links[end::2], -2) for end in (0, 1))
     if visible is None:
-        return keypoints[..., children, :] - keypoints[..., parents, :], None
-    counted = visible[..., parents] & visible[..., children]
-    ends = [  # the others are not read
-        torch.where(counted[..., None], keypoints[..., joints, :], 0)
-        for joints in (children, parents)
-    ]
-    return ends[0] - ends[1], counted
+        return children - parents, None
+    counted = joints_at(visible, links[::2], -1) & joints_at(visible, links[1::2], -1)
+    # The others are not read.
+    parents, children = (torch.where(counted[..., None], end, 0) for end in (parents, children))
+    return children - parents, counted
 
 
 def _over_links(ell: Tensor, finite: Tensor, counted: Tensor | None, per_link: bool) -> Tensor:

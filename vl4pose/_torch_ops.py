@@ -320,14 +320,18 @@ def _scatter_peaks(by_values: Tensor, xy: Tensor, count: Tensor, shape: Sequence
     """Return the gradient by heatmaps of ``shape``, given that by the values of their peaks."""
     *lead, H, W = shape
     K = by_values.shape[-1]
-    is_used = torch.arange(K, device=count.device) < count[..., None]
-    pixel = torch.where(is_used, xy[..., 1].long() * W + xy[..., 0].long(), 0)
+    has_peaks = (count > 0)[..., None]
     # Maps that are not finite have no peaks, and a gradient that is not either.
-    is_spoilt = (count == 0) & (by_values != 0).any(-1)
-    others = torch.where(is_spoilt, math.nan, torch.zeros_like(by_values[..., 0]))
-    pixels = others[..., None].expand(*lead, H * W).contiguous()
-    pixels.scatter_add_(-1, pixel, torch.where(is_used, by_values, 0))
-    return pixels.reshape(shape)
+    is_spoilt = ~has_peaks & (by_values != 0).any(-1, keepdim=True)
+    others = torch.where(is_spoilt, math.nan, torch.zeros_like(by_values[..., :1]))
+    # Slots that are not used write what the first one does, or what is there. So nothing is added
+    # up, which a GPU does without the numbers below the smallest normal one.
+    is_used = torch.arange(K, device=count.device) < count[..., None]
+    pixel = xy[..., 1].long() * W + xy[..., 0].long()
+    pixel = torch.where(is_used, pixel, torch.where(has_peaks, pixel[..., :1], 0))
+    first = torch.where(has_peaks, by_values[..., :1], others).detach()
+    written = torch.where(is_used, by_values, first) + 0.0  # no zero is -0
+    return others.expand(*lead, H * W).scatter(-1, pixel, written).reshape(shape)
 
 
 def _vmap_analysis(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> tuple[Any, Any]:

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from vl4pose import _torch_ops  # noqa: F401  # registers what exported programs may name
 from vl4pose._options import choice, real
-from vl4pose._torch_formulas import result_dtype
+from vl4pose._torch_formulas import joints_at, result_dtype
 from vl4pose.scoring import offset_log_likelihood, pose_log_likelihood
 from vl4pose.skeleton import Skeleton, resolve_skeleton
 
@@ -416,8 +416,8 @@ def _reduced(
     if visible is None:
         return total / max(nll.numel(), 1)
     links = resolve_skeleton(skeleton, num_joints).links
-    parents, children = [parent for parent, _ in links], [child for _, child in links]
-    counted = visible[..., parents] & visible[..., children]
+    parents, children = (joints_at(visible, [link[end] for link in links], -1) for end in (0, 1))
+    counted = parents & children
     return total / counted.sum().clamp(min=1)
 
 

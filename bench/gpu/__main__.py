@@ -26,6 +26,7 @@ from vl4pose import _core
 
 SECONDS_OF_CONTESTANT = 0.3  # of measuring
 ABSENT = "not on this machine: "  # of others, which is no failure
+WRONG = "WRONG ANSWER: "  # of whom there is a time all the same
 PACKAGES = ("vl4pose", "torch", "triton", "numpy", "cupy-cuda13x", "cupy-cuda12x", "cucim-cu13")
 
 
@@ -43,7 +44,7 @@ def main() -> int:
     data = measure(Gpu(), chosen, arguments.out, seconds=arguments.seconds)
     print(report.markdown(data))
     reasons = [item for of_contest in data["failed"].values() for item in of_contest.items()]
-    print(f"{len(reasons)} not measured{''.join(f'; {name}' for name, _ in reasons)}")
+    print(f"{len(reasons)} not measured or wrong{''.join(f'; {name}' for name, _ in reasons)}")
     return 1 if any(not why.startswith(ABSENT) for _, why in reasons) else 0
 
 
@@ -111,7 +112,10 @@ def measure(
 def run(
     gpu: Gpu, title: str, contest: Contest, seconds: float, scale: int
 ) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
-    """Return what was measured of the contestants, and why others could not be."""
+    """Return what was measured of the contestants, and what is wrong with them.
+
+    Who could not be measured has a reason and no row; whose answer is wrong has both.
+    """
     failed: dict[str, str] = {}
     try:
         contestants = contest.contestants(gpu, scale)
@@ -120,7 +124,7 @@ def run(
         calls: dict[str, Call] = {name: ready.call for name, ready in prepared.items()}
         times = interleaved(calls, len(calls) * seconds, sample=sample) if calls else {}
         for name, ready in prepared.items():  # what went wrong only while it was timed counts too
-            if (why := wrong(ready)) is not None:
+            if name not in failed and (why := wrong(ready)) is not None:
                 failed[name] = why
     except Exception as error:
         failed[title] = said(error)
@@ -138,13 +142,12 @@ def run(
             "bytes": contestants[name].num_bytes,
         }
         for name, taken in times.items()
-        if name not in failed
     }
     return rows, failed
 
 
 def prepare(contestants: contests.Contestants, failed: dict[str, str]) -> dict[str, Prepared]:
-    """Return those whose answers are right; say of the others why not."""
+    """Return those that answer, right or wrong; say of the others why not, and what is wrong."""
     prepared = {}
     for name, contestant in contestants.items():
         try:
@@ -152,10 +155,11 @@ def prepare(contestants: contests.Contestants, failed: dict[str, str]) -> dict[s
         except Exception as error:
             failed[name] = said(error)
             continue
-        if (why := wrong(ready)) is None:
-            prepared[name] = ready
-        else:
+        why = wrong(ready)
+        if why is not None:
             failed[name] = why
+        if why is None or why.startswith(WRONG):
+            prepared[name] = ready
     return prepared
 
 
@@ -165,7 +169,7 @@ def wrong(ready: Prepared) -> str | None:
         ready.check()
     except AssertionError as error:
         traceback.print_exc()
-        return f"WRONG ANSWER: {first_line(error)}"
+        return WRONG + first_line(error)
     except Exception as error:
         return said(error)
     return None

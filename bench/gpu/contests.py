@@ -1,8 +1,8 @@
 """Who is timed against whom on a GPU. The contestants of a contest take turns, round after round.
 
-Nobody finds its maps in the last cache: every call gets others, of which there are more than twice
-as many as fit there. Ours have the bits that the CPU's kernels give, or are not timed; of others,
-answers are compared with ours on the images where no peaks of a map tie.
+Nobody finds its maps in the last cache: every call gets others, of which there are five times as
+many as fit there. Ours have the bits that the CPU's kernels give, or are marked as wrong; of
+others, answers are compared with ours on the images where no peaks of a map tie.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bench import competitors, heatmaps
 from bench.answers import check, parts
 from bench.calls import in_turn, typical
 from bench.cases import PRESETS, Case
-from bench.gpu.device import Gpu
+from bench.gpu.device import AfterOthers, Gpu
 from bench.rounds import Call
 from vl4pose.nn import StackedHourglass
 
@@ -40,7 +40,7 @@ SIZES = {
 PRECISIONS = ("float32", "float16", "bfloat16", "float64")
 OPERATIONS = ("score", "refine", "analyze")
 COPIED_BYTES = 2**30
-CALLS_OF_A_GRAPH = 500
+CACHES = 5  # so many times the last cache: it need not forget what is oldest first
 IMAGE = (256, 256)
 
 COPY = "copy, device to device"
@@ -48,7 +48,8 @@ DECODE = "torch flatten(2).max(-1): no score"
 EAGER, EAGER_SQUARE = "torch eager", "torch eager, square window"
 COMPILED, COMPILED_STRIPS = "torch.compile", "torch.compile, best code"
 CUCIM = "cuCIM + torch"
-REPLAY, IN_GRAPH = "a replay for each call", "many calls in one graph"
+ONE_REPLAY, IN_GRAPH = "one replay", "many calls in one graph"
+REPLAYS = "replays back to back, in the cache"
 FORWARD, FORWARD_GRAPH = "forward pass", "forward pass in a CUDA graph"
 
 
@@ -93,7 +94,7 @@ class Contest:
     Attributes
     ----------
     clock : str
-        "device", "host" or "wall": a sample of Gpu.
+        "device", "latency", "host" or "wall": a sample of Gpu.
     contestants : callable
         Takes the GPU and the scale: one in so many of the images, for tests.
     """
@@ -109,7 +110,7 @@ class Contest:
 
 @functools.lru_cache(maxsize=len(PRECISIONS))
 def rotated(gpu: Gpu, case: Case) -> list[Tensor]:
-    """Return copies of a case's maps on the GPU, more than two of its last caches hold."""
+    """Return copies of a case's maps on the GPU, more than five of its last caches hold."""
     return copies_of(gpu, maps_of(case))
 
 
@@ -120,8 +121,8 @@ def copies_of(gpu: Gpu, maps: Tensor) -> list[Tensor]:
 
 
 def num_copies(gpu: Gpu, num_bytes: int) -> int:
-    """Return how many copies of so many bytes are more than twice as much as the cache holds."""
-    return max(2, 2 * gpu.cache_bytes // num_bytes + 1)
+    """Return how many copies of so many bytes are more than CACHES times what the cache holds."""
+    return max(2, CACHES * gpu.cache_bytes // num_bytes + 1)
 
 
 def bytes_of(case: Case) -> int:
@@ -461,34 +462,55 @@ def layouts(gpu: Gpu, scale: int) -> Contestants:
 
 
 def one_image_in_graphs(gpu: Gpu, scale: int) -> Contestants:
-    """Measure single images where calls are captured, not made.
+    """Measure the mean of single images where calls are captured, not made.
 
     Of one graph with a call for each of many maps, none of which is in the cache; and of replays of
     a graph with one call, whose maps lie in the cache, where a network would have left them.
     """
     case = batch_of(FIVE_PEAKS, 1, scale)
 
-    def captured(operation: str, count: int) -> Contestant:
-        images = min(count, num_copies(gpu, bytes_of(case)))
-
+    def captured(operation: str, images: int) -> Contestant:
         def prepare() -> Prepared:
             calls, expected = our_calls(gpu, operation, case, maps_of(case), rotated(gpu, case))
             replay, answers = gpu.graph(calls[:images])
-
-            def check_answers() -> None:
-                replay()
-                for answer in (answers[0], answers[-1]):
-                    check_bits(answer, expected)
-
-            return Prepared(replay, check_answers)
+            return Prepared(replay, replayed_check(replay, answers, expected))
 
         return Contestant(images, images * bytes_of(case), prepare)
 
+    many = num_copies(gpu, bytes_of(case))
     return {
-        f"{name}, {how}": captured(name, count)
+        f"{name}, {how}": captured(name, images)
         for name in OPERATIONS
-        for how, count in ((IN_GRAPH, max(CALLS_OF_A_GRAPH // scale, 2)), (REPLAY, 1))
+        for how, images in ((IN_GRAPH, many), (REPLAYS, 1))
     }
+
+
+def one_replay(gpu: Gpu, scale: int) -> Contestants:
+    """Measure how long one replay of a graph with one call takes, its map not in the cache."""
+    case = batch_of(FIVE_PEAKS, 1, scale)
+
+    def captured(operation: str) -> Contestant:
+        def prepare() -> Prepared:
+            calls, expected = our_calls(gpu, operation, case, maps_of(case), rotated(gpu, case))
+            replay, answers = gpu.graph(calls[:1])
+            of_all_others, _ = gpu.graph(calls[1:])
+            call = AfterOthers(replay, of_all_others)
+            return Prepared(call, replayed_check(replay, answers, expected))
+
+        return Contestant(1, bytes_of(case), prepare)
+
+    return {f"{name}, {ONE_REPLAY}": captured(name) for name in OPERATIONS}
+
+
+def replayed_check(replay: Call, answers: Sequence[Any], expected: Any) -> Callable[[], None]:
+    """Return what raises unless a replay's first and last answer have the expected bits."""
+
+    def check_answers() -> None:
+        replay()
+        for answer in (answers[0], answers[-1]):
+            check_bits(answer, expected)
+
+    return check_answers
 
 
 def calls_from_python(gpu: Gpu, scale: int) -> Contestants:
@@ -607,12 +629,7 @@ def beside_a_network(gpu: Gpu, scale: int) -> Contestants:
             if not is_captured:
                 return Prepared(call, lambda: check_bits(call(), expected))
             replay, answers = gpu.graph([call])
-
-            def check_replay() -> None:
-                replay()
-                check_bits(answers[0], expected)
-
-            return Prepared(replay, check_replay)
+            return Prepared(replay, replayed_check(replay, answers, expected))
 
         return Contestant(case.batch, bytes_of(case), prepare)
 
@@ -663,6 +680,7 @@ CONTESTS: dict[str, Contest] = {
     "1024 images": Contest("device", large_batch),
     "256 images": Contest("device", with_copy(FIVE_PEAKS, FEWER)),
     "1024 images, precisions": Contest("device", precisions),
+    "one image, one replay of a CUDA graph": Contest("latency", one_replay),
     "one image, CUDA graphs": Contest("device", one_image_in_graphs),
     "32 images and 1": Contest("device", few_images),
     "32 images, 2-stack hourglass": Contest("device", beside_a_network),

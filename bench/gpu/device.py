@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 
@@ -15,6 +17,19 @@ MAX_REPEATS = 400  # of a call in one sample: twice as many launches find room i
 CYCLES_A_SECOND = 2.5e9  # no GPU's clock is faster
 MAX_HEAD_START = 0.1  # seconds
 CLOCKS = ("clocks.sm", "clocks.mem", "clocks.max.sm", "clocks.max.mem", "temperature.gpu")
+
+
+@dataclass(frozen=True, eq=False)
+class AfterOthers:
+    """A call, and what the GPU does before it, with other maps."""
+
+    call: Call
+    others: Call
+
+    def __call__(self) -> None:
+        """Do both."""
+        self.others()
+        self.call()
 
 
 class Gpu:
@@ -31,7 +46,8 @@ class Gpu:
         self.device = torch.device("cuda", torch.cuda.current_device())
         self.properties = torch.cuda.get_device_properties(self.device)
         self.cache_bytes = int(self.properties.L2_cache_size)
-        self._host_seconds: dict[Call, float] = {}  # that a call takes to return
+        # That a call takes to return. To keep the call would keep its maps.
+        self._host_seconds: MutableMapping[Call, float] = WeakKeyDictionary()
 
     def device_sample(self, call: Call, repeats: int) -> float:
         """Return the seconds that a call keeps the GPU busy.
@@ -55,6 +71,20 @@ class Gpu:
             if is_in_time:
                 break
         return start.elapsed_time(stop) / 1e3 / repeats
+
+    def latency_sample(self, call: AfterOthers, repeats: int) -> float:
+        """Return the seconds from an event before one call to one after it, however many repeats.
+
+        What is done before lasts until the GPU has all three in its queue.
+        """
+        start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        torch.cuda.synchronize()
+        call.others()
+        start.record()
+        call.call()
+        stop.record()
+        stop.synchronize()
+        return start.elapsed_time(stop) / 1e3
 
     def host_sample(self, call: Call, repeats: int) -> float:
         """Return the seconds until a call returns, which the GPU need not have done by then."""

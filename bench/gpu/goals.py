@@ -14,7 +14,7 @@ from bench.gpu.contests import (
     EAGER_SQUARE,
     FORWARD,
     FORWARD_GRAPH,
-    IN_GRAPH,
+    ONE_REPLAY,
 )
 
 Row: TypeAlias = Mapping[str, float]  # of a contestant, as it is saved
@@ -87,7 +87,8 @@ class Goal:
     def verdict(self, rows: Mapping[str, Row], failed: Mapping[str, str]) -> dict[str, Any]:
         """Return the measured value and whether it holds, or why there is none.
 
-        ``rows`` and ``failed`` say of the contest's contestants what was measured, or why not.
+        ``rows`` and ``failed`` say of the contest's contestants what was measured, and what is
+        wrong with them: of times of wrong answers no bound holds.
         """
         unit = UNITS.get(self.value, "")
         of_goal = {
@@ -96,17 +97,19 @@ class Goal:
             "bound": f"{self.sign} {self.bound:g}",
             "unit": unit,
         }
-        others = [rows[name] for name in self.others if name in rows]
-        lacking = [name for name in (self.ours, *self.others) if name not in rows]
-        reasons = [f"{name}: {failed.get(name, 'not measured')}" for name in lacking]
-        if self.ours in lacking or (self.others and not others):
-            return {**of_goal, "missing": "; ".join(reasons)}
-        measured = self.value(rows[self.ours], others)
+        timed = [name for name in self.others if name in rows]
+        others = [name for name in timed if name not in failed] or timed
+        bad = [name for name in (self.ours, *self.others) if name not in rows or name in failed]
+        reasons = "; ".join(f"{name}: {failed.get(name, 'not measured')}" for name in bad)
+        if self.ours not in rows or (self.others and not others):
+            return {**of_goal, "missing": reasons}
+        measured = self.value(rows[self.ours], [rows[name] for name in others])
+        is_right = not failed.keys() & {self.ours, *others}
         return {
             **of_goal,
             "measured": measured,
-            "holds": self.holds(measured),
-            "without": "; ".join(reasons),
+            "holds": is_right and self.holds(measured),
+            "but": reasons,
         }
 
 
@@ -125,12 +128,12 @@ GOALS = (
         (COPY,),
     ),
     Goal(
-        "one image, CUDA graphs",
-        f"analyze, {IN_GRAPH}",
+        "one image, one replay of a CUDA graph",
+        "analyze, median of single replays, from event to event",
         "<=",
         8,
         microseconds,
-        f"analyze, {IN_GRAPH}",
+        f"analyze, {ONE_REPLAY}",
     ),
     Goal(
         "1024 images, compiled",

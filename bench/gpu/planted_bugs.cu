@@ -31,7 +31,7 @@ __global__ void uninitialised(const int* from, int* to) {
   to[threadIdx.x] = from[threadIdx.x + (kHasBug ? kThreads : 0)];
 }
 
-// synccheck: not all threads of the block come to the barrier.
+// synccheck: the threads of a warp come to two barriers.
 template <bool kHasBug>
 __global__ void divergent_barrier(const int* from, int* to) {
   __shared__ int values[kThreads];
@@ -40,6 +40,10 @@ __global__ void divergent_barrier(const int* from, int* to) {
     values[threadIdx.x] = from[threadIdx.x];
     __syncthreads();
     to[threadIdx.x] = values[kSome - 1 - threadIdx.x];
+  } else {
+    values[threadIdx.x] = -from[threadIdx.x];
+    __syncthreads();
+    to[threadIdx.x] = values[threadIdx.x - kSome] + 1;
   }
 }
 

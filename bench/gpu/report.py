@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import sys
@@ -78,10 +79,10 @@ def markdown(data: Mapping[str, Any]) -> str:
     if counted := data.get("counters"):
         parts += ["## Counters of ncu", counters_text(counted)]
     if missing := missing_lines(data):
-        parts += ["## Not measured", missing]
+        parts += ["## Not measured, or wrong", missing]
     for name, rows in data.get("measured", {}).items():
         if rows:
-            parts += [f"## {name}", rows_table(rows)]
+            parts += [f"## {name}", rows_table(rows, data.get("failed", {}).get(name, {}))]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -138,14 +139,17 @@ def goals_table(goals: Sequence[Mapping[str, Any]]) -> str:
             cells = "not measured", goal["bound"], "", goal["missing"]
         else:
             holds = "yes" if goal["holds"] else "**NO**"
-            without = f"without {goal['without']}" if goal["without"] else ""
-            cells = number(goal["measured"], goal["unit"]), goal["bound"], holds, without
+            but = f"but {goal['but']}" if goal["but"] else ""
+            cells = number(goal["measured"], goal["unit"]), goal["bound"], holds, but
         rows.append((f"{goal['contest']}: {goal['name']}", *cells))
     return table(("", "measured", "goal", "holds", ""), rows)
 
 
-def rows_table(rows: Mapping[str, Mapping[str, float]]) -> str:
-    """Return times, beside their ratios to the first of ours, or to the first."""
+def rows_table(rows: Mapping[str, Mapping[str, float]], wrong: Mapping[str, str]) -> str:
+    """Return times, beside their ratios to the first of ours, or to the first.
+
+    The names in ``wrong`` are marked.
+    """
     copies = [row for name, row in rows.items() if name.startswith("copy")]
     first = next(row for name, row in rows.items() if not name.startswith("copy") or len(rows) == 1)
     columns = ["", "ratio", "us", "us/image", "images", "GB/s"]
@@ -157,7 +161,7 @@ def rows_table(rows: Mapping[str, Mapping[str, float]]) -> str:
         is_copy = name.startswith("copy")
         rate = row["bytes"] / row["us"] / 1e3  # GB/s
         cells = [
-            name,
+            f"**WRONG** {name}" if name in wrong else name,
             "" if is_copy else f"{row['us_per_image'] / first['us_per_image']:.3g}",
             number(row["us"]),
             "" if is_copy else number(row["us_per_image"]),
@@ -172,7 +176,7 @@ def rows_table(rows: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def missing_lines(data: Mapping[str, Any]) -> str:
-    """Return what could not be measured, and why."""
+    """Return what could not be measured or is wrong, and why."""
     lines = [
         f"- {contest}: {name}: {why}" if name != contest else f"- {contest}: {why}"
         for contest, reasons in data.get("failed", {}).items()
@@ -231,8 +235,8 @@ def kernel(head: Sequence[str], units: Sequence[str], row: Sequence[str]) -> dic
             found[name] = text
         elif name in COUNTERS:
             label, divisor = COUNTERS[name]
-            value = float(text.replace(",", "")) if text else float("nan")
-            found[label] = value * UNIT_FACTORS.get(unit, 1) / divisor
+            with contextlib.suppress(ValueError):  # "n/a"
+                found[label] = float(text.replace(",", "")) * UNIT_FACTORS.get(unit, 1) / divisor
     return found
 
 
