@@ -24,6 +24,7 @@ struct CellGrid {
   int rows, columns;
   int reach;
   int stride;                     // of a row: `columns`, and at either end as many as the reach
+  int words;                      // of a row, with a bit for each cell
   int rows_aside, columns_aside;  // so many cells on each side has the window of a pixel
 
   CellGrid(std::int64_t min_distance, std::int64_t H, std::int64_t W) {
@@ -36,15 +37,13 @@ struct CellGrid {
     columns = static_cast<int>((W + width - 1) / width);
     reach = static_cast<int>(std::min<std::int64_t>((min_distance + 1) / width - 1, columns - 1));
     stride = columns + 2 * reach;
+    words = (columns + 31) / 32;
     const auto aside = [&](std::int64_t length, std::int64_t of_cell) {
       return static_cast<int>((std::min(min_distance, length - 1) + of_cell - 1) / of_cell);
     };
     rows_aside = aside(H, height);
     columns_aside = aside(W, width);
   }
-
-  // Of a row, with a bit for each cell.
-  VL4POSE_HOST_DEVICE int words() const { return (columns + 31) / 32; }
 
   // The memory of a search: the maxima of the cells, of T, and behind them the words.
   template <class T>
@@ -53,7 +52,7 @@ struct CellGrid {
   }
   template <class T>
   VL4POSE_HOST_DEVICE std::int64_t bytes() const {
-    return bytes_of_cells<T>() + (std::int64_t{rows} * words() * 4 + 15) / 16 * 16;
+    return bytes_of_cells<T>() + (std::int64_t{rows} * words * 4 + 15) / 16 * 16;
   }
 };
 
@@ -96,11 +95,9 @@ class MapPeaks {
 
   // Puts the lowest of values around the cells of all rows, where scan() puts nothing.
   VL4POSE_DEVICE void clear_margins() const {
-    for (int r = 0; r < grid().rows; ++r) {
-      const auto row = cells_row(r);
-      for (int i = warp_.lane(); i < grid().reach; i += Warp::kSize) {
-        row[i - grid().reach] = row[grid().columns + i] = kLowest;
-      }
+    for (int r = warp_.lane(); r < grid().rows; r += Warp::kSize) {
+      const auto row = cells_row(r), end = row + grid().columns;
+      for (int i = 0; i < grid().reach; ++i) row[-1 - i] = end[i] = kLowest;
     }
   }
 
@@ -156,7 +153,7 @@ class MapPeaks {
   VL4POSE_DEVICE const CellGrid& grid() const { return *grid_; }
   VL4POSE_DEVICE Pointer<T> cells_row(int r) const { return cells_ + r * grid().stride; }
   VL4POSE_DEVICE Pointer<std::uint32_t> candidates_row(int r) const {
-    return candidates_ + r * grid().words();
+    return candidates_ + r * grid().words;
   }
 
   template <bool reads_pairs, int kHeight>
@@ -287,8 +284,9 @@ VL4POSE_DEVICE auto MapPeaks<Warp, Stored, kCellsAreShared>::bound(
 }
 
 template <class Warp, class Stored, bool kCellsAreShared>
-VL4POSE_DEVICE int MapPeaks<Warp, Stored, kCellsAreShared>::find(
-    const DeviceMap<Stored>& map, const MapSummary<T>& summary, const PeakSlots& slots) const {
+VL4POSE_NOINLINE VL4POSE_DEVICE int MapPeaks<Warp, Stored, kCellsAreShared>::find(const DeviceMap<Stored>& map,
+                                                                 const MapSummary<T>& summary,
+                                                                 const PeakSlots& slots) const {
   const T largest = summary.largest;
   if (bound(map, summary) == kInfinity) return 0;
   Kept kept{slots, 0, 0};
@@ -298,8 +296,9 @@ VL4POSE_DEVICE int MapPeaks<Warp, Stored, kCellsAreShared>::find(
     keep(y, x, map(y, x), kept);
     return 1;
   }
+  const int K = static_cast<int>(options().num_peaks);
   Best best = best_below(kInfinity);
-  while (kept.count < options().num_peaks) {
+  while (kept.count < K) {
     const T value = warp_.largest(best.value);
     if (value == kLowest) break;
     const bool has_it = best.value == value;
@@ -359,7 +358,7 @@ VL4POSE_DEVICE void MapPeaks<Warp, Stored, kCellsAreShared>::mark_candidates_wit
                                                                                     int begin,
                                                                                     int end) const {
   const int rows = grid().rows, columns = grid().columns, stride = grid().stride;
-  const int reach = kReach > 0 ? kReach : grid().reach, words = grid().words();
+  const int reach = kReach > 0 ? kReach : grid().reach, words = grid().words;
   for (int word = 0; word < words && begin < end; ++word) {
     const int column = std::min(32 * word + warp_.lane(), columns - 1);
     const bool is_cell = 32 * word + warp_.lane() < columns;
@@ -392,7 +391,7 @@ VL4POSE_DEVICE void MapPeaks<Warp, Stored, kCellsAreShared>::mark_candidates_wit
 // Of the candidates in the lane's rows, those with the highest value below a bound.
 template <class Warp, class Stored, bool kCellsAreShared>
 VL4POSE_DEVICE auto MapPeaks<Warp, Stored, kCellsAreShared>::best_below(T bound) const -> Best {
-  const int rows = grid().rows, words = grid().words();
+  const int rows = grid().rows, words = grid().words;
   Best best{kLowest, 0, 0, 0};
   for (int r = warp_.lane(); r < rows; r += Warp::kSize) {
     const auto cells = cells_row(r);
@@ -445,11 +444,11 @@ VL4POSE_NOINLINE VL4POSE_DEVICE void MapPeaks<Warp, Stored, kCellsAreShared>::ke
   };
   for (int r = 0; r < grid().rows; ++r) {
     std::uint32_t any = 0;
-    for (int word = 0; word < grid().words(); ++word) any |= warp_.where(is_candidate(r, word));
+    for (int word = 0; word < grid().words; ++word) any |= warp_.where(is_candidate(r, word));
     if (!any) continue;
     const int bottom = std::min((r + 1) * grid().height, map.H);
     for (int y = r * grid().height; y < bottom; ++y) {
-      for (int word = 0; word < grid().words(); ++word) {
+      for (int word = 0; word < grid().words; ++word) {
         // A lane has the pixels of one cell; those that are still to be looked at are open.
         const int left = (32 * word + warp_.lane()) * grid().width;
         const bool is_marked = is_candidate(r, word);
@@ -523,6 +522,7 @@ template <class Warp, class Stored, bool kCellsAreShared>
 VL4POSE_DEVICE bool MapPeaks<Warp, Stored, kCellsAreShared>::in_border(const DeviceMap<Stored>& map,
                                                                        int y, int x) const {
   const std::int64_t border = options().exclude_border;
+  if (border == 0) return false;
   return y < border || x < border || y >= map.H - border || x >= map.W - border;
 }
 
