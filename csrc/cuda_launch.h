@@ -95,8 +95,9 @@ void launch(void (*kernel)(Arguments), std::int64_t num_blocks, int num_threads,
                                 std::to_string(num_blocks) + " blocks");
   }
   const auto bytes = static_cast<int>(shared_bytes);
-  if (bytes > kWithoutAsking) {
-    check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
+  if (bytes > kWithoutAsking) {  // always for the same: other threads launch the kernel too
+    const auto most = static_cast<int>(limits_of(stream.device).shared_bytes);
+    check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most));
   }
   kernel<<<static_cast<unsigned>(num_blocks), num_threads, bytes,
            static_cast<cudaStream_t>(stream.handle)>>>(arguments);
