@@ -7,10 +7,13 @@
 
 namespace interpreted {
 
+class RaceCells;
+
 struct Allocation {
   std::byte* data;
   std::size_t bytes;
   std::uint8_t* written;  // of each byte, whether it was
+  RaceCells* cells;       // who used it last
 };
 
 // Zero bytes have an address of their own, too. What is there is garbage, and counts as unwritten.
