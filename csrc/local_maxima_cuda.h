@@ -2,10 +2,10 @@
 #pragma once
 
 #include <algorithm>
-#include <bit>
 #include <cstdint>
 #include <limits>
 
+#include "bits.h"
 #include "map_cuda.h"
 #include "options.h"
 
@@ -279,10 +279,10 @@ VL4POSE_NOINLINE VL4POSE_DEVICE int MapPeaks<Warp, Stored>::find(const DeviceMap
     if (value == kLowest) break;
     const bool has_it = best.value == value;
     const std::uint32_t lanes = warp_.where(has_it);
-    const int lane = std::countr_zero(lanes);
+    const int lane = lowest_bit(lanes);
     const int row = warp_.of_lane(best.row, lane), column = warp_.of_lane(best.column, lane);
     const int count = warp_.of_lane(best.count, lane);
-    const bool is_one = std::has_single_bit(lanes) && count == 1;
+    const bool is_one = is_one_bit(lanes) && count == 1;
     if (!is_one || !keep_of_cell(map, row, column, value, value == largest, kept)) {
       keep_tied(map, value, value == largest, kept);
     }
@@ -299,7 +299,7 @@ VL4POSE_NOINLINE VL4POSE_DEVICE void MapPeaks<Warp, Stored>::first_maximum(
     for (int first = 0; first < n; first += Warp::kSize) {
       const int i = first + warp_.lane();
       const std::uint32_t lanes = warp_.where(i < n && holds(i));
-      if (lanes) return first + std::countr_zero(lanes);
+      if (lanes) return first + lowest_bit(lanes);
     }
     return n;
   };
@@ -367,7 +367,7 @@ VL4POSE_DEVICE auto MapPeaks<Warp, Stored>::best_below(T bound) const -> Best {
     const std::uint32_t* const marks = candidates_row(r);
     for (int word = 0; word < words; ++word) {
       for (std::uint32_t bits = marks[word]; bits; bits &= bits - 1) {
-        const int column = 32 * word + std::countr_zero(bits);
+        const int column = 32 * word + lowest_bit(bits);
         const T value = cells[column];
         if (value >= bound || value < best.value) continue;
         best = {value, r, column, value == best.value ? best.count + 1 : 1};
@@ -389,8 +389,8 @@ VL4POSE_DEVICE bool MapPeaks<Warp, Stored>::keep_of_cell(const DeviceMap<Stored>
   const int x = (column << shift) + (of_cell & shift);
   const bool is_inside = of_cell < grid_.height << shift && y < map.H && x < map.W;
   const std::uint32_t lanes = warp_.where(is_inside && map(y, x) == value);
-  if (!std::has_single_bit(lanes)) return false;
-  const int pixel = std::countr_zero(lanes);
+  if (!is_one_bit(lanes)) return false;
+  const int pixel = lowest_bit(lanes);
   const int peak_y = row * grid_.height + (pixel >> shift);
   const int peak_x = (column << shift) + (pixel & shift);
   if (in_border(map, peak_y, peak_x)) return true;
@@ -428,7 +428,7 @@ VL4POSE_NOINLINE VL4POSE_DEVICE void MapPeaks<Warp, Stored>::keep_tied(const Dev
         for (;;) {
           const std::uint32_t lanes = warp_.where(first || second);
           if (!lanes) break;
-          const int lane = std::countr_zero(lanes);
+          const int lane = lowest_bit(lanes);
           const int x = warp_.of_lane(first ? left : left + 1, lane);
           const bool is_peak = is_largest || is_window_maximum(map, y, x, value);
           if (is_peak) {
