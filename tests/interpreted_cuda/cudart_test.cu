@@ -150,8 +150,7 @@ void test_copies() {
         "initcheck: copied to the host, but byte 4 of 8 was never written");
   CHECK(cudaMemcpy(memory + 1, values, sizeof values, cudaMemcpyHostToDevice) ==
         cudaErrorInvalidValue);
-  CHECK(cudaMemcpy(values, values, sizeof values, cudaMemcpyDeviceToHost) ==
-        cudaErrorInvalidValue);
+  CHECK(cudaMemcpy(values, values, sizeof values, cudaMemcpyDeviceToHost) == cudaErrorInvalidValue);
   CHECK(cudaFree(memory + 1) == cudaErrorInvalidValue);
   CHECK(cudaFree(memory) == cudaSuccess);
   CHECK(cudaFree(memory) == cudaErrorInvalidValue);

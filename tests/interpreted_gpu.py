@@ -1,0 +1,101 @@
+"""Arrays on the GPUs of tests/interpreted_cuda, which builds with VL4POSE_INTERPRET_CUDA have.
+
+Their memory is the host's, but what is in it counts as written only where a copy or a kernel wrote
+it: a result that is not all there is an error.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vl4pose import _core
+
+_library = ctypes.CDLL(_core.__file__)
+HERE = hasattr(_library, "interpreted_cuda_copy")
+if HERE:
+    _copy = _library.interpreted_cuda_copy
+    _copy.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    _copy.restype = ctypes.c_char_p
+_data_of_capsule = ctypes.pythonapi.PyCapsule_GetPointer
+_data_of_capsule.argtypes = [ctypes.py_object, ctypes.c_char_p]
+_data_of_capsule.restype = ctypes.c_void_p
+
+
+def copy(to: int, source: int, num_bytes: int, *, is_upload: bool) -> None:
+    """Copy from the host to a GPU, or back."""
+    if (error := _copy(to, source, num_bytes, is_upload)) is not None:
+        raise RuntimeError(error.decode())
+
+
+class _DLTensor(ctypes.Structure):
+    """How DLPack's structure begins."""
+
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        ("device_type", ctypes.c_int32),
+        ("device_index", ctypes.c_int32),
+    )
+
+
+@dataclass(frozen=True)
+class Array:
+    """An array on one of the GPUs: a tensor that torch takes for one in CPU memory."""
+
+    memory: _core.CudaMemory
+    tensor: Tensor
+
+    def as_strided(self, sizes: Sequence[int], steps: Sequence[int]) -> Array:
+        """Return another array with the same memory."""
+        return Array(self.memory, self.tensor.as_strided(sizes, steps))
+
+    def __dlpack__(self, *, stream: int) -> object:
+        """Return what torch says of the tensor, but for where it is."""
+        capsule = self.tensor.__dlpack__()
+        begin = _DLTensor.from_address(_data_of_capsule(capsule, b"dltensor"))
+        begin.device_type, begin.device_index = self.memory.__dlpack_device__()
+        return capsule
+
+
+def address(memory: _core.CudaMemory) -> int:
+    """Return where memory begins."""
+    return memory.__cuda_array_interface__["data"][0]
+
+
+class InterpretedGpu:
+    """One of the GPUs: which one depends on the shapes of a call's arguments."""
+
+    def __init__(self, arguments: Sequence[Any]) -> None:
+        shapes = [tuple(a.shape) for a in arguments if hasattr(a, "shape")]
+        self._device = zlib.crc32(repr(shapes).encode()) % len(_core.cuda_devices())
+        self.where = _core.CudaStream(
+            self._device, 0, lambda num_bytes: self._empty((num_bytes,), "uint8")
+        )
+
+    def _empty(self, shape: tuple[int, ...], dtype: str) -> _core.CudaMemory:
+        return _core.CudaMemory(self._device, 0, shape, dtype)
+
+    def upload(self, tensor: Tensor) -> Array:
+        """Return a copy of a contiguous tensor."""
+        num_bytes = tensor.nbytes
+        # Of no numbers, so much that torch takes it: nobody may read it.
+        memory = self._empty((num_bytes or 8,), "uint8")
+        begin = address(memory)
+        copy(begin, tensor.data_ptr(), num_bytes, is_upload=True)
+        there = (ctypes.c_uint8 * (num_bytes or 8)).from_address(begin)
+        own = torch.frombuffer(there, dtype=torch.uint8).view(tensor.dtype)
+        return Array(memory, own[: tensor.numel()].view(tensor.shape))
+
+    def output(self, tensor: Tensor) -> _core.CudaMemory:
+        """Return memory for what a tensor is to become."""
+        return self._empty(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
+
+    def download(self, to: Tensor, source: _core.CudaMemory) -> None:
+        """Copy an output."""
+        copy(to.data_ptr(), address(source), to.nbytes, is_upload=False)
