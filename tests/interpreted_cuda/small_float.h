@@ -1,6 +1,7 @@
 // Floating-point numbers of 16 bits, and rounding in any direction.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -8,10 +9,10 @@
 
 namespace interpreted {
 
-struct Half {
+struct __attribute__((may_alias)) Half {
   std::uint16_t bits;
 };
-struct Bfloat {
+struct __attribute__((may_alias)) Bfloat {
   std::uint16_t bits;
 };
 
