@@ -25,8 +25,10 @@ for test in interpreter_test cudart_test; do
 done
 for tool in memcheck racecheck initcheck synccheck; do
   "$build/planted_bugs" $tool none
-  said=$(! "$build/planted_bugs" $tool bug 2>&1)
-  grep -q "$tool: " <<< "$said" || { echo "$tool misses its planted bug: $said"; exit 1; }
+  if said=$("$build/planted_bugs" $tool bug 2>&1) || ! grep -q "$tool: " <<< "$said"; then
+    echo "$tool misses its planted bug: $said"
+    exit 1
+  fi
 done
 
 tests=(tests/test_local_maxima.py tests/test_weights.py tests/test_log_likelihood.py

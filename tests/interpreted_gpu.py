@@ -68,6 +68,18 @@ def address(memory: _core.CudaMemory) -> int:
     return memory.__cuda_array_interface__["data"][0]
 
 
+def upload(device: int, tensor: Tensor) -> Array:
+    """Return a copy of a contiguous tensor."""
+    # Of no numbers, so much that torch takes it: nobody may read it.
+    num_bytes = tensor.nbytes or 8
+    memory = _core.CudaMemory(device, 0, (num_bytes,), "uint8")
+    begin = address(memory)
+    copy(begin, tensor.data_ptr(), tensor.nbytes, is_upload=True)
+    there = (ctypes.c_uint8 * num_bytes).from_address(begin)
+    own = torch.frombuffer(there, dtype=torch.uint8).view(tensor.dtype)
+    return Array(memory, own[: tensor.numel()].view(tensor.shape))
+
+
 class InterpretedGpu:
     """One of the GPUs: which one depends on the shapes of a call's arguments."""
 
@@ -83,14 +95,7 @@ class InterpretedGpu:
 
     def upload(self, tensor: Tensor) -> Array:
         """Return a copy of a contiguous tensor."""
-        num_bytes = tensor.nbytes
-        # Of no numbers, so much that torch takes it: nobody may read it.
-        memory = self._empty((num_bytes or 8,), "uint8")
-        begin = address(memory)
-        copy(begin, tensor.data_ptr(), num_bytes, is_upload=True)
-        there = (ctypes.c_uint8 * (num_bytes or 8)).from_address(begin)
-        own = torch.frombuffer(there, dtype=torch.uint8).view(tensor.dtype)
-        return Array(memory, own[: tensor.numel()].view(tensor.shape))
+        return upload(self._device, tensor)
 
     def output(self, tensor: Tensor) -> _core.CudaMemory:
         """Return memory for what a tensor is to become."""

@@ -9,8 +9,8 @@ namespace {
 
 void check(bool holds, const char* what, int line) {
   if (holds) return;
-  std::fprintf(stderr, "cudart_test.cu:%d: %s does not hold; last error: %s\n", line, what,
-               cudaGetErrorString(cudaGetLastError()));
+  std::fprintf(stderr, "cudart_test.cu:%d: %s does not hold; last failed launch: %s\n", line, what,
+               cudaGetErrorString(cudaErrorLaunchFailure));
   std::exit(1);
 }
 #define CHECK(condition) check(condition, #condition, __LINE__)
@@ -41,6 +41,7 @@ cudaError_t launched(std::size_t shared_bytes, int num_threads = kThreads) {
     cudaMalloc(&to, sizeof zeros);
     cudaMemcpy(from, zeros, sizeof zeros, cudaMemcpyHostToDevice);
   }
+  cudaGetLastError();  // which may be of a call before
   reversed<<<1, num_threads, shared_bytes>>>(from, to, 1);
   return cudaGetLastError();
 }
