@@ -18,6 +18,17 @@ constexpr int kGarbage = 0xcb;
 // Of all launches, so that what memory says of earlier ones stays true.
 Time clock_time = 1;
 
+// Of any block: what they say of earlier ones was long before.
+RaceCells& cells_of_shared(std::size_t bytes) {
+  static std::unique_ptr<RaceCells> cells;
+  static std::size_t most = 0;
+  if (!cells || bytes > most) {
+    most = std::max(bytes, 2 * most);
+    cells = std::make_unique<RaceCells>(most);
+  }
+  return *cells;
+}
+
 }  // namespace
 
 Block::Block(const Program& program, const Function& kernel, const Launch& launch,
@@ -28,9 +39,10 @@ Block::Block(const Program& program, const Function& kernel, const Launch& launc
       params_(std::move(params)),
       random_(static_cast<std::minstd_rand::result_type>(launch.seed)),
       chains_{{.parent = -1, .depth = 0, .function = &kernel, .called_at = 0, .local_begin = 0}},
-      shared_(kernel.text->dynamic_shared + launch.shared_bytes),
-      shared_written_(shared_.size() + 16),
-      cells_(shared_.size()),
+      shared_bytes_(kernel.text->dynamic_shared + launch.shared_bytes),
+      shared_(shared_bytes_),
+      shared_written_(shared_bytes_),
+      cells_(&cells_of_shared(shared_bytes_)),
       launch_begin_(next_step()) {
   if (clock_time > std::numeric_limits<Time>::max() / 2) {
     throw std::runtime_error("too many barriers in one process");
@@ -81,8 +93,8 @@ void Block::run_all() {
 
 void Block::run() {
   constexpr auto kForever = std::numeric_limits<std::int64_t>::max();
-  std::memset(shared_.data(), kGarbage, shared_.size());
-  std::fill(shared_written_.begin(), shared_written_.end(), std::uint8_t{0});
+  std::memset(shared(), kGarbage, shared_bytes_);
+  std::memset(shared_written(), 0, shared_bytes_);
   begin_ = epoch_ = next_step();
   for (const auto& warp : warps_) warp->begin();
   std::vector<Warp*> going;

@@ -14,6 +14,7 @@
 #include "instruction.h"
 #include "interpreter.h"
 #include "race.h"
+#include "scratch.h"
 #include "warp.h"
 
 namespace interpreted {
@@ -41,15 +42,15 @@ class Block {
   int chain_of_call(int parent, std::uint32_t at, const Function& function);
 
   // From kSharedBegin on.
-  std::byte* shared() { return shared_.data(); }
-  std::uint8_t* shared_written() { return shared_written_.data(); }
+  std::byte* shared() { return shared_.get(); }
+  std::uint8_t* shared_written() { return reinterpret_cast<std::uint8_t*>(shared_written_.get()); }
   // What was read before it was written, first. Up to the next barrier it may be a race.
   void note_unwritten(const std::string& message) {
     if (unwritten_.empty()) unwritten_ = message;
   }
   const std::string& unwritten() const { return unwritten_; }
-  std::size_t shared_bytes() const { return shared_.size(); }
-  RaceCells& cells() { return cells_; }
+  std::size_t shared_bytes() const { return shared_bytes_; }
+  RaceCells& cells() { return *cells_; }
 
   std::pair<std::byte*, std::size_t> params() { return {params_.data(), params_.size()}; }
 
@@ -74,10 +75,10 @@ class Block {
   std::minstd_rand random_;
   std::vector<Chain> chains_;
   std::map<std::pair<int, std::uint32_t>, int> chain_of_;  // by the caller's, and where
-  std::vector<std::byte> shared_;
-  std::vector<std::uint8_t> shared_written_;
+  const std::size_t shared_bytes_;
+  Scratch shared_, shared_written_;
   std::string unwritten_;
-  RaceCells cells_;
+  RaceCells* cells_;
   Time launch_begin_, begin_ = 0, epoch_ = 0;
   std::vector<std::unique_ptr<Warp>> warps_;
   Counts counts_;

@@ -6,7 +6,6 @@
 #include <string>
 #include <utility>
 
-#include "block_order.h"
 #include "collectives.h"
 #include "device_memory.h"
 #include "instruction.h"
@@ -100,7 +99,6 @@ class FunctionDecoder {
     }
     add_end();
     set_leaders();
-    function_.rank = block_order(function_);
   }
 
  private:

@@ -90,8 +90,7 @@ struct Source {
 struct Function {
   const ptx::Function* text = nullptr;
   std::vector<Instruction> code;
-  std::vector<Source> sources;      // of each
-  std::vector<std::uint32_t> rank;  // of each: of lanes that parted, those with the least go on
+  std::vector<Source> sources;  // of each
   std::vector<std::vector<std::uint32_t>> targets;
   std::vector<Call> calls;
   std::size_t register_bytes = 0;  // of all lanes

@@ -39,11 +39,14 @@ std::string name_of() {
   if constexpr (std::is_same_v<T, Half>) return "f16";
   if constexpr (std::is_same_v<T, Bfloat>) return "bf16";
   if constexpr (std::is_integral_v<T> || std::is_floating_point_v<T>) {
-    return (std::is_floating_point_v<T> ? "f"
-            : std::is_signed_v<T>       ? "s"
-                                        : "u") +
-           std::to_string(sizeof(T) * 8);
+    std::string name(1, std::is_floating_point_v<T> ? 'f' : std::is_signed_v<T> ? 's' : 'u');
+    return name += std::to_string(sizeof(T) * 8);
   }
+}
+template <class T>
+std::string suffix_of() {
+  std::string suffix = ".";
+  return suffix += name_of<T>();
 }
 
 // --- How an operation goes over the lanes
@@ -824,7 +827,7 @@ class Table {
 
   template <class T>
   void add_integers() {
-    const std::string type = "." + name_of<T>();
+    const std::string type = suffix_of<T>();
     add<interpreted::add<T>>("add" + type);
     add<sub<T>>("sub" + type);
     add<mul_lo<T>>("mul.lo" + type);
@@ -893,7 +896,7 @@ class Table {
 
   template <class T>
   void add_floats() {
-    const std::string type = "." + name_of<T>();
+    const std::string type = suffix_of<T>();
     for (const char* const rounding : {"", ".rn"}) {
       add<fadd<T>>("add" + (rounding + type));
       add<fsub<T>>("sub" + (rounding + type));
@@ -921,7 +924,7 @@ class Table {
 
   template <class T>
   void add_signs_and_limits() {
-    const std::string type = "." + name_of<T>();
+    const std::string type = suffix_of<T>();
     add<fneg<T>>("neg" + type);
     add<fabs_of<T>>("abs" + type);
     add<fmin_of<T, false>>("min" + type);
@@ -934,7 +937,7 @@ class Table {
 
   template <class T>
   void add_small_floats() {
-    const std::string type = "." + name_of<T>();
+    const std::string type = suffix_of<T>();
     add_signs_and_limits<T>();
     for (const char* const rounding : {"", ".rn"}) {
       add<fadd<T>>("add" + (rounding + type));
@@ -988,7 +991,7 @@ class Table {
     add_comparisons<T, eq, ne, lt, le, gt, ge>(name_of<T>());
     if constexpr (std::is_unsigned_v<T>) {
       const std::string type = name_of<T>();
-      add_comparisons<T, eq, ne>("b" + type.substr(1));
+      add_comparisons<T, eq, ne>(std::string(1, 'b').append(type, 1));
       add_comparison("setp.lo", type, setp<T, lt>, sizeof(T));
       add_comparison("setp.ls", type, setp<T, le>, sizeof(T));
       add_comparison("setp.hi", type, setp<T, gt>, sizeof(T));
@@ -1065,7 +1068,7 @@ class Table {
 
   template <class D, class S>
   void add_integer_conversions() {
-    const std::string types = "." + name_of<D>() + "." + name_of<S>();
+    const std::string types = suffix_of<D>() + suffix_of<S>();
     add_fast_conversion<integer_of_integer<D, S, false>>("cvt" + types);
     add_conversion<integer_of_integer<D, S, true>>("cvt.sat" + types);
   }
@@ -1088,12 +1091,12 @@ class Table {
   template <class D, class S>
   void add_conversions_between() {
     using enum Rounding;
-    const std::string to_integer = "." + name_of<D>() + "." + name_of<S>();
+    const std::string to_integer = suffix_of<D>() + suffix_of<S>();
     add_fast_conversion<integer_of_float<D, S, nearest>>("cvt.rni" + to_integer);
     add_fast_conversion<integer_of_float<D, S, to_zero>>("cvt.rzi" + to_integer);
     add_fast_conversion<integer_of_float<D, S, down>>("cvt.rmi" + to_integer);
     add_fast_conversion<integer_of_float<D, S, up>>("cvt.rpi" + to_integer);
-    const std::string to_float = "." + name_of<S>() + "." + name_of<D>();
+    const std::string to_float = suffix_of<S>() + suffix_of<D>();
     add_fast_conversion<float_of_integer<S, D, nearest>>("cvt.rn" + to_float);
     add_conversion<float_of_integer<S, D, to_zero>>("cvt.rz" + to_float);
     add_conversion<float_of_integer<S, D, down>>("cvt.rm" + to_float);
@@ -1102,7 +1105,7 @@ class Table {
   template <class D, class S>
   void add_narrowing() {
     using enum Rounding;
-    const std::string types = "." + name_of<D>() + "." + name_of<S>();
+    const std::string types = suffix_of<D>() + suffix_of<S>();
     add_fast_conversion<narrow_float<D, S, nearest>>("cvt.rn" + types);
     add_conversion<narrow_float<D, S, to_zero>>("cvt.rz" + types);
     add_conversion<narrow_float<D, S, down>>("cvt.rm" + types);
@@ -1111,7 +1114,7 @@ class Table {
   template <class T>
   void add_integral() {
     using enum Rounding;
-    const std::string types = "." + name_of<T>() + "." + name_of<T>();
+    const std::string types = suffix_of<T>() + suffix_of<T>();
     add_conversion<same<T>>("cvt" + types);
     add_conversion<integral<T, nearest>>("cvt.rni" + types);
     add_conversion<integral<T, to_zero>>("cvt.rzi" + types);

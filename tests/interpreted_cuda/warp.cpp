@@ -102,7 +102,8 @@ int Warp::choose() {
       continue;
     }
     const Chain& chain = block_.chain(groups_[i].chain);
-    const std::pair order{-chain.depth, chain.function->rank[groups_[i].at]};
+    // nvcc puts what two branches lead to behind both, so that lanes meet if the first go on.
+    const std::pair order{-chain.depth, groups_[i].at};
     if (best < 0 || order < best_order) {
       best = static_cast<int>(i);
       best_order = order;
@@ -347,8 +348,8 @@ void Warp::enter(int chain, u32 lanes) {
     frames_.resize(static_cast<std::size_t>(chain) + 1);
   }
   Frame& frame = frames_[static_cast<std::size_t>(chain)];
-  if (!frame.values) {
-    frame.values = std::make_unique_for_overwrite<std::byte[]>(function.register_bytes);
+  if (!frame.values.get()) {
+    frame.values = Scratch(function.register_bytes);
     frame.defined.resize(function.num_registers);
   }
   for (u32& defined : frame.defined) defined &= ~lanes;
@@ -361,15 +362,15 @@ void Warp::enter(int chain, u32 lanes) {
 void Warp::make_local(std::size_t bytes) {
   if (bytes <= local_bytes_) return;
   const std::size_t old_bytes = local_bytes_, new_bytes = std::max(bytes, 2 * local_bytes_);
-  const auto grown = [&](auto& old) {
-    std::remove_reference_t<decltype(old)> all(new_bytes * kLanes);
+  const auto grow = [&](Scratch& old) {
+    Scratch all(new_bytes * kLanes);
     for (std::size_t lane = 0; lane < kLanes && old_bytes > 0; ++lane) {
-      std::memcpy(&all[lane * new_bytes], &old[lane * old_bytes], old_bytes);
+      std::memcpy(all.get() + lane * new_bytes, old.get() + lane * old_bytes, old_bytes);
     }
     old = std::move(all);
   };
-  grown(local_);
-  grown(local_written_);
+  grow(local_);
+  grow(local_written_);
   local_bytes_ = new_bytes;
 }
 

@@ -4,13 +4,13 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "device_memory.h"
 #include "instruction.h"
 #include "race.h"
+#include "scratch.h"
 
 namespace interpreted {
 
@@ -76,9 +76,12 @@ class Warp : public Registers {
   std::vector<Copy> take_copies(std::int64_t num_last, bool takes_all);
 
   // Local memory of a lane, and whether it was written.
-  std::byte* local(int lane) { return &local_[static_cast<std::size_t>(lane) * local_bytes_]; }
+  std::byte* local(int lane) {
+    return local_.get() + static_cast<std::size_t>(lane) * local_bytes_;
+  }
   std::uint8_t* local_written(int lane) {
-    return &local_written_[static_cast<std::size_t>(lane) * local_bytes_];
+    return reinterpret_cast<std::uint8_t*>(local_written_.get()) +
+           static_cast<std::size_t>(lane) * local_bytes_;
   }
   std::size_t local_begin() const;  // of the frame that is run
   std::size_t local_end() const;
@@ -99,7 +102,7 @@ class Warp : public Registers {
 
  private:
   struct Frame {
-    std::unique_ptr<std::byte[]> values;
+    Scratch values;
     std::vector<std::uint32_t> defined;
   };
 
@@ -129,8 +132,7 @@ class Warp : public Registers {
   std::vector<Frame> frames_;  // of each chain
   int frame_ = -1;             // the chain that is run
   std::uint32_t at_ = 0;       // the instruction that is run
-  std::vector<std::byte> local_;
-  std::vector<std::uint8_t> local_written_;
+  Scratch local_, local_written_;
   std::size_t local_bytes_ = 0;  // of a lane
   std::array<std::array<Time, kLanes>, kLanes> seen_{};
   std::array<std::uint32_t, static_cast<std::size_t>(Special::count) * kLanes> special_{};
