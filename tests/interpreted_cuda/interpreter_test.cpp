@@ -388,6 +388,29 @@ void check_moves() {
   expect<u32>(32, "mov.u32 %o, WARP_SZ;");
 }
 
+// The value that each of so many threads writes.
+std::vector<u32> values_of(const std::string& body, unsigned num_threads, std::uint64_t seed = 0,
+                           std::string_view before = "") {
+  Memory in(4 * num_threads), out(4 * num_threads);
+  for (u32 i = 0; i < num_threads; ++i) in.write(4 * i, &i, 4);
+  run(kernel(body + "\n st.global.u32 [%out], %r9;", 4, 4, before), in, out, num_threads, seed, 1,
+      4096);
+  std::vector<u32> values;
+  for (u32 i = 0; i < num_threads; ++i) values.push_back(out.at<u32>(i));
+  return values;
+}
+
+template <class Expected>
+void expect_values(const std::string& what, const std::string& body, unsigned num_threads,
+                   const Expected& expected, std::string_view before = "") {
+  bool all_right = true;
+  for (std::uint64_t seed = 0; seed < kSeeds; ++seed) {
+    const std::vector<u32> values = values_of(body, num_threads, seed, before);
+    for (u32 i = 0; i < num_threads; ++i) all_right = all_right && values[i] == expected(i);
+  }
+  check(all_right, what);
+}
+
 // Memory -----------------------------------------------------------------------------------------
 
 void check_memory() {
@@ -427,34 +450,30 @@ void check_memory() {
               "mov.u32 %r1, memory; cp.async.ca.shared.global [%r1+16], [%in], 4;"
               "cp.async.commit_group; cp.async.wait_group 0; ld.shared.u32 %o, [memory+16];",
               7u);
+  expect_values("addresses in several spaces at once", R"(
+      .local .align 4 .b8 depot[4];
+      mov.u64 %rd1, depot;
+      cvta.local.u64 %rd2, %rd1;
+      mov.u32 %r1, memory;
+      cvt.u64.u32 %rd3, %r1;
+      cvta.shared.u64 %rd3, %rd3;
+      mul.wide.u32 %rd4, %t, 4;
+      add.s64 %rd3, %rd3, %rd4;
+      and.b32 %r2, %t, 3;
+      setp.eq.u32 %p1, %r2, 1;
+      setp.eq.u32 %p2, %r2, 2;
+      selp.b64 %rd5, %rd2, %out, %p1;
+      selp.b64 %rd5, %rd3, %rd5, %p2;
+      st.u32 [%rd5], %t;
+      ld.u32 %r9, [%rd5];
+      isspacep.shared %p3, %rd5;
+      @%p3 add.u32 %r9, %r9, 100;)",
+                64, [](u32 i) { return i % 4 == 2 ? i + 100 : i; });
   expect<u32>(3, "prefetch.global.L2 [%in+4096]; mov.u32 %o, 3;");
 }
 
 // Branches, calls, collectives
 // ---------------------------------------------------------------------
-
-// The value that each of so many threads writes.
-std::vector<u32> values_of(const std::string& body, unsigned num_threads, std::uint64_t seed = 0,
-                           std::string_view before = "") {
-  Memory in(4 * num_threads), out(4 * num_threads);
-  for (u32 i = 0; i < num_threads; ++i) in.write(4 * i, &i, 4);
-  run(kernel(body + "\n st.global.u32 [%out], %r9;", 4, 4, before), in, out, num_threads, seed, 1,
-      4096);
-  std::vector<u32> values;
-  for (u32 i = 0; i < num_threads; ++i) values.push_back(out.at<u32>(i));
-  return values;
-}
-
-template <class Expected>
-void expect_values(const std::string& what, const std::string& body, unsigned num_threads,
-                   const Expected& expected, std::string_view before = "") {
-  bool all_right = true;
-  for (std::uint64_t seed = 0; seed < kSeeds; ++seed) {
-    const std::vector<u32> values = values_of(body, num_threads, seed, before);
-    for (u32 i = 0; i < num_threads; ++i) all_right = all_right && values[i] == expected(i);
-  }
-  check(all_right, what);
-}
 
 void check_branches() {
   expect_values("a loop that each lane leaves at another time", R"(
@@ -600,11 +619,11 @@ void check_collectives() {
 
 // The message of what a kernel does wrong, or nothing.
 std::string complaint(const std::string& body, unsigned num_threads, std::uint64_t seed,
-                      unsigned num_blocks = 1) {
+                      unsigned num_blocks, std::string_view before) {
   Memory in(4 * num_threads), out(4 * num_threads);
   for (u32 i = 0; i < num_threads; ++i) in.write(4 * i, &i, 4);
   try {
-    run(kernel(body), in, out, num_threads, seed, num_blocks, 1024);
+    run(kernel(body, 4, 4, before), in, out, num_threads, seed, num_blocks, 1024);
   } catch (const std::logic_error& error) {
     return error.what();
   }
@@ -613,10 +632,11 @@ std::string complaint(const std::string& body, unsigned num_threads, std::uint64
 
 // In every order; without an expected beginning nothing is wrong.
 void expect_complaint(const std::string& what, std::string_view expected, const std::string& body,
-                      unsigned num_threads = 64, unsigned num_blocks = 1) {
+                      unsigned num_threads = 64, unsigned num_blocks = 1,
+                      std::string_view before = "") {
   std::string wrong;
   for (std::uint64_t seed = 0; seed < kSeeds; ++seed) {
-    const std::string got = complaint(body, num_threads, seed, num_blocks);
+    const std::string got = complaint(body, num_threads, seed, num_blocks, before);
     if (expected.empty() ? !got.empty() : got.find(expected) == std::string::npos) {
       wrong = "; with seed " + std::to_string(seed) + ": " + (got.empty() ? "nothing" : got);
     }
@@ -665,6 +685,9 @@ void check_initcheck() {
                    "setp.eq.u32 %p2, %r2, 0; @%p2 bra $end; $end:");
   expect_complaint("an address that was never set", "initcheck: an address",
                    "st.global.u32 [%rd5], %t;");
+  expect_complaint("a copy that nobody waited for", "initcheck:",
+                   "mad.lo.u32 %r1, %t, 4, 1024; cp.async.ca.shared.global [%r1], [%in], 4;"
+                   "cp.async.commit_group; cp.async.wait_group 1; ld.shared.u32 %r2, [%r1];");
   expect_complaint("a shuffle by what was never set", "initcheck: a collective",
                    "shfl.sync.idx.b32 %r1, %t, %r2, 31, -1;");
   expect_complaint("local memory that was never set", "initcheck: a predicate",
@@ -714,6 +737,25 @@ void check_racecheck() {
                        "st.shared.u32 [%r1], %t; bar.warp.sync %r10; bar.warp.sync %r12;"
                        "ld.shared.u32 %r5, [%r7];",
                    32);
+  // All read a word that thread 0 wrote; then it writes another.
+  const std::string first = "setp.eq.u32 %p1, %t, 0; @%p1 st.shared.u32 [memory], %t;";
+  const std::string read = "ld.shared.u32 %r5, [memory];";
+  const std::string write = "@%p1 st.shared.u32 [memory], %r5;";
+  expect_complaint("a word that all read, written after a barrier", "",
+                   first + "bar.sync 0;" + read + "bar.sync 0;" + write);
+  expect_complaint("a word that all read, written too soon",
+                   "racecheck:", first + "bar.sync 0;" + read + write);
+  expect_complaint("a word that all read too soon", "racecheck:", first + read + "bar.sync 0;");
+  expect_complaint("a word that a warp reads, written after its barrier", "",
+                   first + "bar.warp.sync -1;" + read + "bar.warp.sync -1;" + write, 32);
+  expect_complaint("a word that a warp reads, written too soon",
+                   "racecheck:", first + "bar.warp.sync -1;" + read + write, 32);
+  expect_complaint("a word that two warps read, written after one's barrier",
+                   "racecheck:", first + "bar.sync 0;" + read + "bar.warp.sync -1;" + write);
+  expect_complaint("a word that all read twice, written after a barrier of some", "racecheck:",
+                   first + "bar.warp.sync -1;" + read + "bar.warp.sync -1;" + read +
+                       "setp.lt.u32 %p2, %t, 16; @%p2 bar.warp.sync 0xffff;" + write,
+                   32);
   expect_complaint("global memory of two blocks", "racecheck:", "st.global.u32 [%out], %t;", 32, 2);
   expect_complaint("global memory that one block reads and the next writes",
                    "racecheck:", "ld.global.u32 %r1, [%in]; st.global.u32 [%in], %r1;", 32, 2);
@@ -737,6 +779,12 @@ void check_synccheck() {
                    "setp.ge.u32 %p1, %t, 16; @%p1 bra $other;"
                    "vote.sync.ballot.b32 %r1, %p1, -1; bra.uni $end;"
                    "$other: vote.sync.ballot.b32 %r1, %p1, -1; $end:");
+  expect_complaint("a function with a collective, called from two places", "synccheck:",
+                   "setp.ge.u32 %p1, %t, 16; @%p1 bra $other; { call.uni meet; } bra.uni $end;"
+                   "$other: { call.uni meet; } $end:",
+                   32, 1, ".func meet() { bar.warp.sync -1; ret; }");
+  expect_complaint("a function with a collective, called from one place", "", "{ call.uni meet; }",
+                   32, 1, ".func meet() { bar.warp.sync -1; ret; }");
   expect_complaint("a mask without the lane itself", "synccheck:", "bar.warp.sync 0xffff;");
   expect_complaint("a shuffle that asks a lane that is not there", "synccheck:",
                    "setp.ge.u32 %p1, %t, 16; @%p1 bra $end;"

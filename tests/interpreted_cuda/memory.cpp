@@ -75,8 +75,12 @@ class Access {
   void set_address(int lane, std::uint64_t address) { addresses_[lane] = address; }
 
   void resolve(Space space, Places& places) {
-    std::uint64_t all = 0;
-    for_lanes(warp_.active, [&](int lane) { all |= addresses_[lane]; });
+    std::uint64_t all = 0, common = ~std::uint64_t{0};
+    for_lanes(warp_.active, [&](int lane) {
+      all |= addresses_[lane];
+      common &= addresses_[lane];
+    });
+    is_one_read_ = !is_write_ && all == common;
     if ((all & (bytes_ - 1)) != 0) report_misaligned();
     switch (space) {
       case Space::generic:
@@ -125,6 +129,13 @@ class Access {
     };
     set();
     Accessor accessor = warp_.accessor(warp_.block().launch_begin());
+    if (is_one_read_ && found) {
+      const std::uint64_t offset = addresses_[std::countr_zero(lanes)] - begin;
+      if (offset < size && bytes_ <= size - offset &&
+          read_one(found->data, found->written, *found->cells, offset, lanes, accessor, places)) {
+        return count_global(lanes);
+      }
+    }
     for_lanes(lanes, [&](int lane) {
       std::uint64_t offset = addresses_[lane] - begin;
       if (offset >= size || bytes_ > size - offset) {
@@ -148,6 +159,13 @@ class Access {
     Block& block = warp_.block();
     const std::size_t size = block.shared_bytes();
     Accessor accessor = warp_.accessor(block.begin());
+    const std::uint64_t offset = addresses_[std::countr_zero(lanes)] - window - kSharedBegin;
+    if (is_one_read_ && offset < size && bytes_ <= size - offset &&
+        read_one(block.shared(), block.shared_written(), block.cells(), offset, lanes, accessor,
+                 places)) {
+      ++block.counts().shared_accesses;
+      return;
+    }
     for_lanes(lanes, [&](int lane) {
       const std::uint64_t offset = addresses_[lane] - window - kSharedBegin;
       if (offset >= size || bytes_ > size - offset) {
@@ -189,6 +207,19 @@ class Access {
       places.data[lane] = data + offset;
       places.written[lane] = nullptr;
     });
+  }
+
+  // All lanes read the same. False where there is something to complain about, or could be.
+  bool read_one(std::byte* data, std::uint8_t* written, RaceCells& cells, std::size_t offset,
+                u32 lanes, Accessor& accessor, Places& places) {
+    if (!all_written(written + offset, bytes_)) return false;
+    warp_.become(accessor, std::countr_zero(lanes));
+    if (!cells.read_together(offset, bytes_, lanes, accessor)) return false;
+    for_lanes(lanes, [&](int lane) {
+      places.data[lane] = data + offset;
+      places.written[lane] = written + offset;
+    });
+    return true;
   }
 
   void check_race(RaceCells& cells, std::size_t offset, int lane, Accessor& accessor,
@@ -291,6 +322,7 @@ class Access {
   Warp& warp_;
   const std::size_t bytes_;
   const bool is_write_;
+  bool is_one_read_ = false;  // of all lanes
   std::uint64_t addresses_[kLanes];
 };
 

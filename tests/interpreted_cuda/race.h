@@ -50,6 +50,19 @@ class RaceCells {
     return access_bytes(offset, bytes, is_write, who);
   }
 
+  // The same, of reads by several lanes of the accessor's warp at once. False where it takes a look
+  // at each.
+  bool read_together(std::size_t offset, std::size_t bytes, std::uint32_t lanes,
+                     const Accessor& who) {
+    const bool has_words = bytes >= kWord;
+    if (!has_words && !words_[offset / kWord].is_split) return false;
+    Cell* const cells = has_words ? &words_[offset / kWord] : &of_bytes_[offset];
+    for (std::size_t i = 0; i < (has_words ? bytes / kWord : bytes); ++i) {
+      if (!read_together(cells[i], lanes, who)) return false;
+    }
+    return true;
+  }
+
  private:
   static constexpr std::size_t kWord = 4;
 
@@ -108,6 +121,26 @@ class RaceCells {
     }
     cell.read = who.now;
     return race;
+  }
+
+  static bool read_together(Cell& cell, std::uint32_t lanes, const Accessor& who) {
+    const auto is_past = [&](Time time) {
+      return time < who.launch || (time >= who.block && time < who.epoch);
+    };
+    if (cell.is_split || !is_past(cell.written) || cell.warp == kBlocks) return false;
+    const auto warp = static_cast<std::uint16_t>(who.thread / 32);
+    if (is_past(cell.read)) {
+      cell.warp = warp;
+      cell.lanes = lanes;
+    } else if (cell.read < who.block || (cell.warp == warp && cell.read != who.now)) {
+      return false;
+    } else if (cell.warp == warp) {
+      cell.lanes |= lanes;
+    } else {
+      cell.warp = kWarps;
+    }
+    cell.read = who.now;
+    return true;
   }
 
   // A lane other than the accessor's whose read it does not see, or -1.
