@@ -4,8 +4,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <stdexcept>
-#include <string>
 #include <string_view>
 #include <type_traits>
 #include <unordered_map>
@@ -164,7 +162,11 @@ using Alias = typename AliasOf<T>::type;
 template <class F>
 inline void for_lanes(std::uint32_t lanes, const F& f) {
   if (lanes == kAllLanes) {
+#if defined(__clang__)
+#pragma clang loop vectorize(assume_safety)
+#else
 #pragma GCC ivdep
+#endif
     for (int lane = 0; lane < kLanes; ++lane) f(lane);
   } else {
     for (; lanes != 0; lanes &= lanes - 1) f(__builtin_ctz(lanes));

@@ -1,8 +1,21 @@
 // An interpreter of PTX, NVIDIA's assembly language for all of its GPUs: runs the kernels that nvcc
-// compiled on the CPU, for tests. As it sees every access, it checks what compute-sanitizer does.
+// compiled on the CPU, for tests. Arithmetic is exact, bit for bit what a GPU's is. As it sees
+// every access, it checks what compute-sanitizer does, and more strictly:
+// - memcheck: each access is inside a live allocation, shared memory or the frame, and aligned.
+// - initcheck: no global or shared memory is read that was never written, and no branch, address or
+//   collective depends on a register that was never set, whatever way its value took.
+// - racecheck, of shared and of global memory: no thread uses what another one writes unless a
+//   barrier of the block, or of lanes of one warp, orders the two; other collectives order nothing.
+//   No block uses what another one of the launch writes.
+// - synccheck: all threads of a block come to a barrier, and all lanes of its mask to a collective,
+//   at one place in one chain of calls.
 //
-// Warps go in lockstep; the order of the warps, and of the parts of a warp that took different
-// branches, is drawn. Arithmetic is exact, bit for bit what a GPU's is.
+// Warps go in lockstep; the order of the blocks, of the warps, and of the parts of a warp that took
+// different branches is drawn, but the checks do not depend on it: the wrong order need not happen.
+//
+// Known are the instructions that the kernels of csrc/ may come to have: no atomics, no barriers
+// but the block's first, no approximations, no tensor cores, no indirect calls. Any other one is an
+// error when a module is loaded.
 #pragma once
 
 #include <array>
@@ -17,7 +30,7 @@ namespace interpreted {
 struct Launch {
   std::array<unsigned, 3> grid, block;
   std::size_t shared_bytes = 0;  // dynamic
-  std::uint64_t seed = 0;
+  std::uint64_t seed = 0;        // of what is drawn; 0: nothing is
 };
 
 struct Parameter {

@@ -14,7 +14,6 @@ struct Operation {
   int num_operands = 0;
   std::array<std::uint8_t, Instruction::kMaxOperands> bytes{};  // of a lane; 0 of predicates
   int num_written = 1;
-  int num_optional = 0;        // of the last operands
   bool is_loose = false;       // registers may be wider than the operands
   bool has_immediate = false;  // the last operand, which is in the instruction
   std::uint8_t detail = 0;

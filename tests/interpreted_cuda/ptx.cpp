@@ -26,7 +26,6 @@ class Lexer {
 
   std::string_view next() {
     const std::string_view token = token_;
-    last_end_ = at_;
     advance();
     return token;
   }
@@ -108,7 +107,7 @@ class Lexer {
   }
 
   std::string_view text_, token_;
-  std::size_t at_ = 0, last_end_ = 0;
+  std::size_t at_ = 0;
   int line_ = 1;
 };
 
