@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -51,10 +52,6 @@ class Array:
     memory: _core.CudaMemory
     tensor: Tensor
 
-    def as_strided(self, sizes: Sequence[int], steps: Sequence[int]) -> Array:
-        """Return another array with the same memory."""
-        return Array(self.memory, self.tensor.as_strided(sizes, steps))
-
     def __dlpack__(self, *, stream: int) -> object:
         """Return what torch says of the tensor, but for where it is."""
         capsule = self.tensor.__dlpack__()
@@ -69,15 +66,30 @@ def address(memory: _core.CudaMemory) -> int:
 
 
 def upload(device: int, tensor: Tensor) -> Array:
-    """Return a copy of a contiguous tensor."""
-    # Of no numbers, so much that torch takes it: nobody may read it.
-    num_bytes = tensor.nbytes or 8
-    memory = _core.CudaMemory(device, 0, (num_bytes,), "uint8")
-    begin = address(memory)
-    copy(begin, tensor.data_ptr(), tensor.nbytes, is_upload=True)
-    there = (ctypes.c_uint8 * num_bytes).from_address(begin)
+    """Return a copy of a tensor, with its strides; what lies between its values is not written."""
+    runs = contiguous_runs(tensor)
+    span = sum(runs[-1]) or 1  # of no numbers, one: torch has no tensor on less memory
+    size = tensor.element_size()
+    memory = _core.CudaMemory(device, 0, (span * size,), "uint8")
+    begin, source = address(memory), tensor.data_ptr()
+    for first, n in runs:
+        copy(begin + first * size, source + first * size, n * size, is_upload=True)
+    there = (ctypes.c_uint8 * (span * size)).from_address(begin)
     own = torch.frombuffer(there, dtype=torch.uint8).view(tensor.dtype)
-    return Array(memory, own[: tensor.numel()].view(tensor.shape))
+    return Array(memory, own.as_strided(tensor.shape, tensor.stride()))
+
+
+def contiguous_runs(tensor: Tensor) -> list[tuple[int, int]]:
+    """Return where values without a gap between them begin, counted in values, and how many."""
+    if tensor.is_contiguous():
+        return [(0, tensor.numel())]
+    offsets = np.zeros((), np.int64)
+    for size, step in zip(tensor.shape, tensor.stride(), strict=True):
+        offsets = np.add.outer(offsets, step * np.arange(size))
+    offsets = np.unique(offsets)
+    begins = np.flatnonzero(np.diff(offsets, prepend=-2) != 1)
+    lengths = np.diff(begins, append=len(offsets))
+    return list(zip(offsets[begins].tolist(), lengths.tolist(), strict=True))
 
 
 class InterpretedGpu:
@@ -94,7 +106,7 @@ class InterpretedGpu:
         return _core.CudaMemory(self._device, 0, shape, dtype)
 
     def upload(self, tensor: Tensor) -> Array:
-        """Return a copy of a contiguous tensor."""
+        """Return a copy of a tensor, with its strides."""
         return upload(self._device, tensor)
 
     def output(self, tensor: Tensor) -> _core.CudaMemory:

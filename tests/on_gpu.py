@@ -57,8 +57,12 @@ class TorchGpu:
         return self._memory[-1]
 
     def upload(self, tensor: Tensor) -> Tensor:
-        """Return a copy of a contiguous tensor."""
-        return tensor.cuda()
+        """Return a copy of a tensor, with its strides."""
+        if tensor.numel() == 0:
+            return tensor.cuda()
+        sizes, steps = tensor.shape, tensor.stride()
+        span = 1 + sum((size - 1) * step for size, step in zip(sizes, steps, strict=True))
+        return tensor.as_strided((span,), (1,)).cuda().as_strided(sizes, steps)
 
     def output(self, tensor: Tensor) -> Tensor:
         """Return memory for what a tensor is to become."""
@@ -95,15 +99,6 @@ def as_tensor(array: np.ndarray) -> Tensor:
     return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
-def uploaded(argument: Tensor, gpu: Any) -> Any:
-    """Return a tensor on the GPU, with its strides."""
-    if argument.numel() == 0:
-        return gpu.upload(argument)
-    sizes, steps = argument.shape, argument.stride()
-    span = 1 + sum((size - 1) * step for size, step in zip(sizes, steps, strict=True))
-    return gpu.upload(argument.as_strided((span,), (1,))).as_strided(sizes, steps)
-
-
 def download(to: Any, source: Any, gpu: Any) -> None:
     """Copy what an output holds on the GPU to where the test looks for it."""
     if isinstance(to, list):
@@ -126,7 +121,7 @@ class Core:
     def _on_gpu(self, operation: Callable[..., None], outputs: slice) -> Callable[..., None]:
         def run(*arguments: Any) -> None:
             gpu = self._kind(arguments)
-            on_gpu = [each(lambda tensor: uploaded(tensor, gpu), item) for item in arguments[:-1]]
+            on_gpu = [each(gpu.upload, item) for item in arguments[:-1]]
             on_gpu[outputs] = [each(gpu.output, item) for item in arguments[outputs]]
             operation(*on_gpu, gpu.where)
             for own, result in zip(arguments[outputs], on_gpu[outputs], strict=True):

@@ -90,6 +90,16 @@ def test_results_are_the_cpu_s(name: str, kind: Callable[..., Any], device: int)
         assert_same_bits(to_numpy(result), expected[key])
 
 
+def test_what_lies_between_values_is_not_written() -> None:
+    memory = interpreted_gpu.upload(0, torch.ones(3, 4)[:, :2]).memory
+    found = np.zeros(10, np.float32)
+    begin, to = interpreted_gpu.address(memory), found.ctypes.data
+    interpreted_gpu.copy(to + 16, begin + 16, 8, is_upload=False)
+    np.testing.assert_array_equal(found, [0, 0, 0, 0, 1, 1, 0, 0, 0, 0])
+    with pytest.raises(RuntimeError, match=r"^initcheck: .* byte 8 of 40 was never written$"):
+        interpreted_gpu.copy(to, begin, 40, is_upload=False)
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_strides_of_any_sign(dtype: Any) -> None:
     values = noise(6, 5, 8, dtype=dtype)[::-2, ::-1, 1::3]
