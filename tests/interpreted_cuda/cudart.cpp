@@ -472,5 +472,6 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
 const char* interpreted_cuda_copy(void* to, const void* from, std::size_t bytes, int is_upload) {
   const auto kind = is_upload ? cudaMemcpyHostToDevice : cudaMemcpyDeviceToHost;
   const cudaError_t error = cudaMemcpy(to, from, bytes, kind);
+  cudaGetLastError();  // so that the next launch does not find it
   return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
 }
