@@ -440,13 +440,15 @@ class FunctionDecoder {
         instruction.operands[0] = base(text_operand(0));
         break;
       case AccessKind::copy: {
-        if (statement_->operands.size() == 4) expect_operands(3);  // how much is filled with zeros
+        const bool has_size = statement_->operands.size() == 4;
+        expect_operands(has_size ? 4 : 3);
         const ptx::Operand &to = text_operand(0), &from = text_operand(1);
         const std::int64_t bytes = text_operand(2).integer;
         if (text_operand(2).kind != TextKind::integer ||
             (bytes != 4 && bytes != 8 && bytes != 16)) {
           fail("another number of bytes");
         }
+        instruction.operands[2] = operand(text_operand(has_size ? 3 : 2), 4);
         instruction.bytes = static_cast<std::uint8_t>(bytes);
         instruction.operands[0] = base(to);
         instruction.operands[1] = base(from);

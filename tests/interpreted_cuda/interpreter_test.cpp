@@ -260,6 +260,11 @@ void check_limits() {
   expect_of<u32>(0x3c008000, "min.f16x2", 0x3c000000u, 0x7e008000u);
   expect_of<u32>(0x7fff4000, "max.NaN.f16x2", 0x7e003c00u, 0x3c004000u);
   expect_of<u32>(0x40003f80, "max.bf16x2", 0x3f803f80u, 0x40007fc0u);
+  expect_of<u32>(0xffff0000, "set.gt.u32.f16x2", 0x40003c00u, 0x3c007e00u);
+  expect_of<float>(1.0f, "set.ge.f32.f32", 2.0f, 2.0f);
+  expect_of<u32>(~u32{0}, "set.nan.u32.f64", double{kNaN}, 1.0);
+  expect_of<u16>(0x3f80, "set.lt.bf16.bf16", u16{0x3f80}, u16{0x4000});
+  expect_of<u32>(0x00003c00, "set.le.f16x2.f16x2", 0x40003c00u, 0x3c003c00u);
   expect_of<u16>(0x7fff, "min.NaN.bf16", u16{0x7fc0}, u16{0x3f80});
 }
 
@@ -450,6 +455,16 @@ void check_memory() {
               "mov.u32 %r1, memory; cp.async.ca.shared.global [%r1+16], [%in], 4;"
               "cp.async.commit_group; cp.async.wait_group 0; ld.shared.u32 %o, [memory+16];",
               7u);
+  // A part of the lanes gets zeros, and reads nothing: not what is behind the end.
+  expect_values("copies of some lanes, zeros for the others", R"(
+      mad.lo.u32 %r1, %t, 4, 1024;
+      setp.lt.u32 %p1, %t, 20;
+      selp.b32 %r2, 4, 0, %p1;
+      selp.b64 %rd1, %in, 0, %p1;
+      cp.async.ca.shared.global [%r1], [%rd1], 4, %r2;
+      cp.async.wait_all;
+      ld.shared.u32 %r9, [%r1];)",
+                32, [](u32 i) { return i < 20 ? i : 0; });
   expect_values("addresses in several spaces at once", R"(
       .local .align 4 .b8 depot[4];
       mov.u64 %rd1, depot;

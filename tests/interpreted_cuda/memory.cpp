@@ -432,23 +432,36 @@ void prefetch(Warp& warp, const Instruction& instruction) {
   if (undefined != 0) warp.fail("initcheck", "an address that is undefined", undefined);
 }
 
-// operands: to, from; list: what is added to the former. What is asked for is there after a wait.
+// operands: to, from, and how many bytes, all or none: then there will be zeros; list: what is
+// added to the first. What is asked for is there after a wait.
 void copy_async(Warp& warp, const Instruction& instruction) {
   const std::size_t bytes = instruction.bytes;
   const auto& operands = instruction.operands;
+  const u32 all = warp.active;
+  const auto* const sizes = warp.in<u32>(operands[2]);
+  u32 reads = 0, parts = 0;
+  for_lanes(all, [&](int lane) {
+    reads |= u32{sizes[lane] == bytes} << lane;
+    parts |= u32{sizes[lane] != 0 && sizes[lane] != bytes} << lane;
+  });
+  if (parts != 0) warp.fail("memcheck", "a copy of other than all bytes or none", parts);
   Places places;
-  Access access(warp, bytes, false);
-  access.set_addresses(operands[1], static_cast<std::uint64_t>(instruction.immediate));
-  access.resolve(Space::global, places);
+  if (reads != 0) {
+    warp.active = reads;
+    Access access(warp, bytes, false);
+    access.set_addresses(operands[1], static_cast<std::uint64_t>(instruction.immediate));
+    access.resolve(Space::global, places);
+    warp.active = all;
+  }
   const auto to = [&](int lane) {
     return operands[0].bytes == 4 ? std::uint64_t{warp.in<u32>(operands[0])[lane]}
                                   : warp.in<std::uint64_t>(operands[0])[lane];
   };
-  const u32 undefined = warp.active & ~warp.defined(operands[0]);
-  if (undefined != 0) warp.fail("initcheck", "an address that is undefined", undefined);
-  for_lanes(warp.active, [&](int lane) {
+  const u32 undefined = warp.active & ~(warp.defined(operands[0]) & warp.defined(operands[2]));
+  if (undefined != 0) warp.fail("initcheck", "a copy that is undefined", undefined);
+  for_lanes(all, [&](int lane) {
     Copy copy{.lane = lane, .to = to(lane) + instruction.list, .data = {}, .bytes = bytes};
-    std::memcpy(copy.data.data(), places.data[lane], bytes);
+    if (reads >> lane & 1) std::memcpy(copy.data.data(), places.data[lane], bytes);
     warp.copy_later(copy);
   });
 }

@@ -18,7 +18,7 @@ enum class AccessKind : std::uint8_t {
   load,      // values, address
   store,     // address, values: kept in the order of a load
   prefetch,  // address
-  copy,      // address to, address from, bytes
+  copy,      // address to, address from, bytes, and perhaps how many are not zeros
   wait,      // how many groups may be missing
 };
 AccessKind access_kind(const Instruction& instruction);

@@ -519,11 +519,11 @@ bool is_number64(double a) { return a == a; }
 // Two values of 16 bits in one register.
 template <auto f>
 struct Pairwise;
-template <class T, class... S, T (*f)(S...)>
+template <class D, class T, class... S, D (*f)(T, S...)>
 struct Pairwise<f> {
   static T low(u32 x) { return std::bit_cast<T>(static_cast<u16>(x)); }
   static T high(u32 x) { return std::bit_cast<T>(static_cast<u16>(x >> 16)); }
-  static u32 both(T low, T high) {
+  static u32 both(D low, D high) {
     return std::bit_cast<u16>(low) | u32{std::bit_cast<u16>(high)} << 16;
   }
   static u32 one(u32 a) { return both(f(low(a)), f(high(a))); }
@@ -532,9 +532,9 @@ struct Pairwise<f> {
     return both(f(low(a), low(b), low(c)), f(high(a), high(b), high(c)));
   }
   static Operation operation() {
-    if constexpr (sizeof...(S) == 1)
+    if constexpr (sizeof...(S) == 0)
       return Lanewise<one>::operation();
-    else if constexpr (sizeof...(S) == 2)
+    else if constexpr (sizeof...(S) == 1)
       return Lanewise<two>::operation();
     else
       return Lanewise<three>::operation();
@@ -588,10 +588,16 @@ bool compare(T first, T second) {
       return is_unordered;
   }
 }
-template <class T, Comparison comparison>
-T as_number(T a, T b) {  // of set.f16x2
-  return T{static_cast<u16>(
-      compare<T, comparison>(a, b) ? (std::is_same_v<T, Half> ? 0x3c00 : 0x3f80) : 0)};
+// Of set: 1, or of integers all bits.
+template <class D, class T, Comparison comparison>
+D as_number(T a, T b) {
+  constexpr auto kOne = [] {
+    if constexpr (std::is_same_v<D, Half>) return Half{0x3c00};
+    if constexpr (std::is_same_v<D, Bfloat>) return Bfloat{0x3f80};
+    if constexpr (std::is_same_v<D, float>) return 1.0f;
+    if constexpr (std::is_integral_v<D>) return static_cast<D>(-1);
+  }();
+  return compare<T, comparison>(a, b) ? kOne : D{};
 }
 
 enum class Logic : u8 { none, and_, or_, xor_ };
@@ -968,9 +974,15 @@ class Table {
     const char* const name = kComparisonNames[static_cast<int>(comparison)];
     const std::string full = std::string("setp.") + name;
     add_comparison(full, type, setp<T, comparison>, sizeof(T));
+    const std::string set = std::string("set.") + name;
+    add<as_number<float, T, comparison>>(set + ".f32." + type);
+    add<as_number<u32, T, comparison>>(set + ".u32." + type);
+    add<as_number<u32, T, comparison>>(set + ".s32." + type);
     if constexpr (kIsSmall<T>) {
-      all_[std::string("set.") + name + "." + type + "x2." + type + "x2"] =
-          Pairwise<as_number<T, comparison>>::operation();
+      add<as_number<T, T, comparison>>(set + "." + type + "." + type);
+      all_[set + "." + type + "x2." + type + "x2"] =
+          Pairwise<as_number<T, T, comparison>>::operation();
+      all_[set + ".u32." + type + "x2"] = Pairwise<as_number<u16, T, comparison>>::operation();
     }
   }
   void add_comparison(const std::string& name, const std::string& type, Run run, u8 bytes) {
@@ -1048,6 +1060,7 @@ class Table {
     add("pack", {.run = pack});
     add("unpack", {.run = unpack});
     add("activemask.b32", {.run = activemask, .num_operands = 1, .bytes = {4}});
+    add("nanosleep.u32", {.run = nothing, .num_operands = 1, .bytes = {4}, .num_written = 0});
     for (const char* const name :
          {"membar.cta", "membar.gl", "membar.sys", "fence.sc.cta", "fence.sc.gpu", "fence.sc.sys",
           "fence.acq_rel.cta", "fence.acq_rel.gpu", "fence.acq_rel.sys"}) {
