@@ -90,6 +90,28 @@ def test_results_are_the_cpu_s(name: str, kind: Callable[..., Any], device: int)
         assert_same_bits(to_numpy(result), expected[key])
 
 
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(
+    ("heatmaps", "options"),
+    [
+        (noise(2, 3, 40, 40, dtype=np.float32), {"num_peaks": 2000, "min_distance": 1}),
+        (noise(1, 3, 200, 200), {"min_distance": 1}),
+        (noise(30, 3, 12, 12), {"num_peaks": 2000, "min_distance": 1}),
+        (noise(2, 3, 300, 250, dtype=np.float32), {"min_distance": 30}),
+        (noise(2, 3, 128, 128, dtype=np.float32), {"num_peaks": 40, "min_distance": 1}),
+    ],
+)
+def test_sizes_that_need_memory_of_their_own(
+    heatmaps: np.ndarray, options: Any, device: int
+) -> None:
+    params = np.array([[5.0, 1.0], [9.0, 2.0]])
+    options = {"skeleton": tree([(0, 1), (1, 2)]), **options}
+    found = vl4pose.analyze(OfDLPack(heatmaps, device), OfDLPack(params, device), **options)
+    expected = named_arrays(vl4pose.analyze(heatmaps, params, **options))
+    for key, result in named_arrays(found).items():
+        assert_same_bits(to_numpy(result), expected[key])
+
+
 def test_what_lies_between_values_is_not_written() -> None:
     memory = interpreted_gpu.upload(0, torch.ones(3, 4)[:, :2]).memory
     found = np.zeros(10, np.float32)
