@@ -53,8 +53,7 @@ if platform.machine().lower() in ("x86_64", "amd64"):
 KERNELS = OF_CPUS.copy()
 if "cuda_emulated" in vl4pose.cpu_capabilities():  # of builds for tests
     KERNELS.append("cuda_emulated")
-if on_gpu.missing() is None:  # else test_cuda.py says why
-    KERNELS.append("cuda")
+KERNELS += on_gpu.GPUS  # where torch has none, test_cuda.py says why
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -109,8 +108,8 @@ def on_each_set(test: Callable[..., None]) -> Callable[..., None]:
 
 @contextmanager
 def running_on(name: str) -> Iterator[None]:
-    if name == "cuda":
-        with on_gpu.run_there():
+    if name in on_gpu.GPUS:
+        with on_gpu.run_there(name):
             yield
         return
     before = vl4pose.get_cpu_capability()
@@ -127,7 +126,7 @@ def kernels(request: pytest.FixtureRequest) -> Iterator[None]:
     global chosen
     chosen = request.param
     first = chosen[0]
-    if first != "cuda" and first not in vl4pose.cpu_capabilities():
+    if first not in (*vl4pose.cpu_capabilities(), *on_gpu.GPUS):
         pytest.skip(f"needs a CPU with {first}: this one has none")
     with running_on(first):
         yield

@@ -50,13 +50,13 @@ def same_afterwards() -> Iterator[None]:
 
 
 def assert_same_for_all(operation: Callable[..., Any], *arrays: Any, **options: Any) -> None:
-    """Compare the result of an operation bit for bit between all capabilities, and a GPU."""
+    """Compare the result of an operation bit for bit between all capabilities, and the GPUs."""
     results = []
     for capability in CAPABILITIES:
         vl4pose.set_cpu_capability(capability)
         results.append(operation(*arrays, **options))
-    if on_gpu.missing() is None:
-        with on_gpu.run_there():
+    for gpu in on_gpu.GPUS:
+        with on_gpu.run_there(gpu):
             results.append(operation(*arrays, **options))
     for result in results[1:]:
         assert_same_bits(result, results[0])
