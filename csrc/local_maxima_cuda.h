@@ -284,9 +284,8 @@ VL4POSE_DEVICE auto MapPeaks<Warp, Stored, kCellsAreShared>::bound(
 }
 
 template <class Warp, class Stored, bool kCellsAreShared>
-VL4POSE_NOINLINE VL4POSE_DEVICE int MapPeaks<Warp, Stored, kCellsAreShared>::find(const DeviceMap<Stored>& map,
-                                                                 const MapSummary<T>& summary,
-                                                                 const PeakSlots& slots) const {
+VL4POSE_NOINLINE VL4POSE_DEVICE int MapPeaks<Warp, Stored, kCellsAreShared>::find(
+    const DeviceMap<Stored>& map, const MapSummary<T>& summary, const PeakSlots& slots) const {
   const T largest = summary.largest;
   if (bound(map, summary) == kInfinity) return 0;
   Kept kept{slots, 0, 0};
