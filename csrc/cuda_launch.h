@@ -99,9 +99,9 @@ void launch(void (*kernel)(Arguments), std::int64_t num_blocks, int num_threads,
     const auto most = static_cast<int>(limits_of(stream.device).shared_bytes);
     check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most));
   }
-  kernel<<<static_cast<unsigned>(num_blocks), num_threads, bytes,
-           static_cast<cudaStream_t>(stream.handle)>>>(arguments);
-  check_cuda(cudaGetLastError());
+  void* parameters[] = {const_cast<Arguments*>(&arguments)};
+  check_cuda(cudaLaunchKernel(kernel, static_cast<unsigned>(num_blocks), num_threads, parameters,
+                              bytes, static_cast<cudaStream_t>(stream.handle)));
 }
 
 }  // namespace VL4POSE_CPU_CAPABILITY
