@@ -1,5 +1,5 @@
-// Bits of a word, for the CPU and for GPUs. There std::countr_zero compiles, without a warning, to a
-// constant: nvcc takes a builtin of g++ that it lacks, in a constexpr function, for unreachable.
+// Bits of a word, for the CPU and for GPUs. There std::countr_zero compiles, without a warning, to
+// a constant: nvcc takes a builtin of g++ that it lacks, in a constexpr function, for unreachable.
 #pragma once
 
 #include <bit>
