@@ -2,18 +2,15 @@
 # Runs the core's tests on the kernels of GPUs, on emulated threads (tests/emulated_group.h).
 # Usage: tests/emulate_cuda.sh PYTHON [PYTEST ARGUMENTS], where PYTHON has the extra `test` installed.
 set -euo pipefail
-packages=$("$1" -c "import sysconfig; print(sysconfig.get_path('purelib'))")
-python=$1
+other=$(realpath -s "$(command -v "$1")")
 shift
 cd "$(dirname "$0")/.."
+source tests/own_environment.sh
 mkdir -p build
 work=$(mktemp -d) build=$(mktemp -d "$PWD/build/emulate_cuda-XXXXXX")  # as deep as others, for ccache
 trap 'rm -rf "$work" "$build"' EXIT
 
-# An environment of its own, which sees the other's packages but not its editable vl4pose.
-"$python" -m venv "$work/venv"
-python=$work/venv/bin/python
-echo "$packages" > "$("$python" -c "import sysconfig; print(sysconfig.get_path('purelib'))")/other.pth"
+python=$(own_environment "$other" "$work/venv")
 "$python" -m pip install -q --no-deps . -C build-dir="$build" \
   -C cmake.define.VL4POSE_EMULATE_CUDA=ON -C cmake.define.VL4POSE_CUDA=OFF
 

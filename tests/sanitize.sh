@@ -2,17 +2,14 @@
 # Runs the core's tests on a build with the address and undefined-behaviour sanitizers.
 # Usage: tests/sanitize.sh PYTHON [PYTEST ARGUMENTS], where PYTHON has the extra `test` installed.
 set -euo pipefail
-packages=$("$1" -c "import sysconfig; print(sysconfig.get_path('purelib'))")
-python=$1
+other=$(realpath -s "$(command -v "$1")")
 shift
 cd "$(dirname "$0")/.."
+source tests/own_environment.sh
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# An environment of its own, which sees the other's packages but not its editable vl4pose.
-"$python" -m venv "$work/venv"
-python=$work/venv/bin/python
-echo "$packages" > "$("$python" -c "import sysconfig; print(sysconfig.get_path('purelib'))")/other.pth"
+python=$(own_environment "$other" "$work/venv")
 "$python" -m pip install -q --no-deps . -C build-dir="$work/build" -C cmake.build-type=Debug \
   -C cmake.define.VL4POSE_SANITIZE=address,undefined -C cmake.define.VL4POSE_CUDA=OFF \
   -C install.strip=false
