@@ -73,9 +73,9 @@ struct MapSummary {
 // grid.bytes<T>(), is shared or global: the cells, and for each a bit. The options and the grid are
 // in shared memory.
 //
-// scan() reads the map once and leaves the maximum of each cell. find() marks the cells that can
-// hold a peak and takes their values from the highest down, until K are kept. Whether a pixel is
-// the maximum of its window the cells say, but for those that reach beyond the window.
+// scan() reads the map once and leaves the maximum of each cell, and mark_candidates() marks the
+// cells that can hold a peak. find() takes their values from the highest down, until K are kept.
+// Whether a pixel is the maximum of its window the cells say, but for those that reach beyond it.
 template <class Warp, class Stored, bool kCellsAreShared>
 class MapPeaks {
  public:
